@@ -1,0 +1,1 @@
+"""Faust stream loops: delivery rules, embedding, folding; and where images come from."""

@@ -1,0 +1,1 @@
+"""From image bytes to vectors through onnxruntime, in batches across jobs and pets."""

@@ -1,0 +1,1 @@
+"""A whole stack on one machine without Docker: embedded servers, supervisor, demo."""

@@ -1,0 +1,40 @@
+"""Errors named by the reaction they call for; raised by every package, handled at the edge of each loop.
+
+ServiceError
+├── RetryLater            the same input may succeed later (storage down, timeout)
+├── DeadLetter            this input can never succeed; it is kept with its reason
+│   ├── InvalidInput      a field of the input is wrong: `field` and `reason` say which and why
+│   └── UnknownVersion    the message was written by a newer release
+└── StopProcess           going on would lose or corrupt something; the supervisor restarts us
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Base of all errors that name a reaction."""
+
+
+class RetryLater(ServiceError):
+    """The same input may succeed later."""
+
+
+class DeadLetter(ServiceError):
+    """The input can never succeed; keep its bytes and this reason."""
+
+
+class InvalidInput(DeadLetter):
+    """A field of the input is wrong."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class UnknownVersion(DeadLetter):
+    """A message whose type or version this release does not know."""
+
+
+class StopProcess(ServiceError):
+    """Going on would lose or corrupt something."""

@@ -1,0 +1,147 @@
+"""Facts on `media.pet-log`: what happened, for ever. msgpack inside an envelope (see `schemas.codec`).
+
+Each stands alone: folding needs nothing but the facts before it. Frozen, past tense; new fields need defaults, no field
+is ever retyped. Inner structs are arrays (`array_like`), because a vector's neighbours must not cost more than itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Quality(msgspec.Struct, frozen=True, array_like=True):
+    """Measured quality of an image; each part and the total lie in 0…1."""
+
+    score: float = 0.0
+    sharpness: float = 0.0
+    exposure: float = 0.0
+    contrast: float = 0.0
+    resolution: float = 0.0
+
+
+class EmbeddedImage(msgspec.Struct, frozen=True, array_like=True):
+    """One image with its vector.
+
+    `vector`: d little-endian int16, round(x * 4096) of the unit vector x. `phash`: 64-bit perceptual hash. `width`,
+    `height`: pixels as displayed. `taken_at`: EXIF time, ISO 8601 without zone, or empty. `sha256`: of the file's bytes.
+    """
+
+    image_id: str
+    vector: bytes
+    quality: Quality
+    phash: int = 0
+    width: int = 0
+    height: int = 0
+    taken_at: str = ""
+    sha256: bytes = b""
+    size_bytes: int = 0
+
+
+class FailedImage(msgspec.Struct, frozen=True, array_like=True):
+    """An image that will not be embedded, and why. `kind` is a stable word, e.g. ``not_found``, ``not_an_image``."""
+
+    image_id: str
+    kind: str
+    reason: str
+
+
+class JobContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The command that a fact answers."""
+
+    job_id: str
+    part: int = 1
+    parts: int = 1
+    attempt: int = 1
+    reason: str = ""
+    force: bool = False
+    labels: tuple[str, ...] = ()
+    coverage: dict[str, float] = {}
+    quality_score: float | None = None
+    enqueued_at: str = ""
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all facts."""
+
+
+class ImagesEmbedded(Fact, frozen=True, kw_only=True):
+    """The answer to one command: exactly one a command, also when nothing is new or everything failed."""
+
+    job: JobContext
+    model: str
+    dimension: int
+    device: str = ""
+    images: tuple[EmbeddedImage, ...] = ()
+    known: tuple[str, ...] = ()
+    failed: tuple[FailedImage, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the fold may decide by; recorded, because the fold reads no setting.
+
+    `join`, `merge`: cosine thresholds. `min_cluster_size`: images a component needs to be a cluster.
+    `max_cluster_size`: members that an answer lists. `max_components`: bound of the state of one pet.
+    `max_snapshot_clusters`, `max_snapshot_members`: bounds of one message on `media.clusters.updated`.
+    """
+
+    policy_id: str = "default-1"
+    engine: str = "leader-merge"
+    engine_version: int = 1
+    join: float = 0.65
+    merge: float = 0.70
+    min_cluster_size: int = 2
+    max_cluster_size: int = 24
+    max_components: int = 512
+    max_snapshot_clusters: int = 32
+    max_snapshot_members: int = 48
+
+
+class PolicyChanged(Fact, frozen=True, kw_only=True):
+    """From here on this partition folds by `policy`. Written to every partition."""
+
+    policy: Policy
+
+
+class ModelPromoted(Fact, frozen=True, kw_only=True):
+    """From here on this partition folds vectors of `model`. Written to every partition."""
+
+    model: str
+    dimension: int
+
+
+class ReclusterRequested(Fact, frozen=True, kw_only=True):
+    """Fold the pet's retained vectors again from the start, under the policy in force."""
+
+    request_id: str
+    reason: str = ""
+
+
+class ImagesRemoved(Fact, frozen=True, kw_only=True):
+    """These images no longer belong to the pet."""
+
+    request_id: str
+    image_ids: tuple[str, ...]
+    reason: str = ""
+
+
+class DecisionSubmitted(Fact, frozen=True, kw_only=True):
+    """A user's decision, made while looking at `expected_version`."""
+
+    decision_id: str
+    kind: str
+    expected_version: int
+    arguments: dict[str, Any] = {}
+    who: str = ""
+    why: str = ""
+
+
+class PetPurged(Fact, frozen=True, kw_only=True):
+    """Everything about the pet is destroyed; numbering goes on from here."""
+
+    last_version: int
+    next_cluster: int
+    who: str = ""
+    why: str = ""

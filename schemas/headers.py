@@ -1,0 +1,38 @@
+"""CloudEvents headers (binary mode of the Kafka protocol binding, with `ce_` prefix) plus W3C `traceparent`.
+
+Every message of every topic carries them; see https://github.com/cloudevents/spec (kafka-protocol-binding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+Headers = list[tuple[str, bytes]]
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 with microseconds and `+00:00`, the one format of all our messages and answers."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def build_headers(*, event_id: str, event_type: str, source: str, time: str, traceparent: str = "") -> Headers:
+    """The headers of one message. `event_type` carries the version, e.g. ``media.ImagesEmbedded.v1``."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event_id.encode()),
+        ("ce_type", event_type.encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", time.encode()),
+    ]
+    if traceparent:
+        headers.append(("traceparent", traceparent.encode()))
+    return headers
+
+
+def header(headers: Iterable[tuple[str, bytes]] | None, name: str) -> str:
+    """The value of a header, or an empty string when it is absent or not UTF-8."""
+    for key, value in headers or ():
+        if key == name:
+            return (value or b"").decode("utf-8", "replace")
+    return ""

@@ -1,0 +1,51 @@
+"""Identifiers: which strings callers may use, and the surrogate keys made from them.
+
+Used by the bridge and the HTTP API to validate, and by projections for row keys.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from schemas.errors import InvalidInput
+
+ID_MAX_LENGTH: Final = 128
+ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_:.\-]{1,128}")
+UNCLUSTERED: Final = -1
+"""The cluster number of an image that lies in no cluster."""
+
+_NAMESPACE: Final = uuid.UUID("6f1f2f0e-5f0c-5a51-9a53-6d6a0d5f7b01")
+
+
+def check_id(value: object, field: str) -> str:
+    """Return `value` when it is a valid id.
+
+    Raises InvalidInput naming `field` when it is not a string of 1-128 of ``A-Z a-z 0-9 . _ : -``.
+    """
+    if not isinstance(value, str):
+        raise InvalidInput(field, f"must be a string, got {type(value).__name__}")
+    if not ID_PATTERN.fullmatch(value):
+        raise InvalidInput(field, "must be 1-128 characters of A-Z a-z 0-9 . _ : -")
+    return value
+
+
+def cluster_id(pet_id: str, number: int) -> str:
+    """The public id of a pet's cluster, e.g. ``pet_123-cluster-0``."""
+    return f"{pet_id}-cluster-{number}"
+
+
+def version_key(pet_id: str, version: int) -> uuid.UUID:
+    """Row key of one version of a pet. Ids hold no ``/``, so the name is unambiguous."""
+    return uuid.uuid5(_NAMESPACE, f"version/{pet_id}/{version}")
+
+
+def job_key(pet_id: str, job_id: str) -> uuid.UUID:
+    """Row key of a job; a job is identified by (pet_id, job_id)."""
+    return uuid.uuid5(_NAMESPACE, f"job/{pet_id}/{job_id}")
+
+
+def message_id(*cause: object) -> str:
+    """`ce_id` of a message, derived from what caused it, so that a repeat has the same id."""
+    return str(uuid.uuid5(_NAMESPACE, "message/" + "/".join(map(str, cause))))

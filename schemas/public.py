@@ -1,0 +1,90 @@
+"""Public messages: `media.clusters.updated`, `media.jobs.status`, `media.deadletter`. JSON, for other teams.
+
+Fields are only ever added, never renamed, retyped or dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+CLUSTERS_UPDATED_TYPE: Final = "media.ClustersUpdated.v1"
+JOB_STATUS_TYPE: Final = "media.JobStatus.v1"
+DEAD_LETTER_TYPE: Final = "media.DeadLetter.v1"
+
+JobState = Literal["queued", "processing", "succeeded", "failed"]
+
+
+class SnapshotMember(msgspec.Struct, frozen=True):
+    """A member of a cluster, best score first."""
+
+    image_id: str
+    score: float
+
+
+class SnapshotCluster(msgspec.Struct, frozen=True, kw_only=True):
+    """A cluster. `members` is filled for clusters that this version changed, up to the message's bound."""
+
+    id: str
+    label: str
+    hero_image_id: str
+    member_count: int
+    members: tuple[SnapshotMember, ...] = ()
+
+
+class ClustersUpdated(msgspec.Struct, frozen=True, kw_only=True):
+    """A bounded snapshot of a pet's clusters: changed ones first, then the largest. `link` leads to all of them."""
+
+    pet_id: str
+    version: int
+    updated_at: str
+    job_id: str
+    cluster_count: int
+    image_count: int
+    unclustered_count: int
+    clusters: tuple[SnapshotCluster, ...]
+    link: str
+
+
+class FailedImageReport(msgspec.Struct, frozen=True):
+    """An image of a job that could not be used, and why."""
+
+    image_id: str
+    kind: str
+    reason: str
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A job's state. `at` is RFC 3339. `version`: the pet's version that holds its images, 0 before the job ends."""
+
+    pet_id: str
+    job_id: str
+    status: JobState
+    at: str
+    attempt: int = 1
+    version: int = 0
+    placed: int = 0
+    known: int = 0
+    failed: int = 0
+    failed_images: tuple[FailedImageReport, ...] = ()
+    error: str = ""
+
+
+class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What can never succeed. `payload`: the original bytes, base64. `kind`: a stable word for the cause.
+
+    `subject`: what it is about: ``entry`` (of the Redis Stream), ``command``, ``image``, ``job`` or ``fact``.
+    `source_id`: where the original stands: ``<stream>/<entry id>`` or ``<topic>/<partition>/<offset>``.
+    """
+
+    subject: Literal["entry", "command", "image", "job", "fact"]
+    kind: str
+    reason: str
+    attempts: int
+    source_id: str
+    failed_at: str
+    payload: bytes = b""
+    pet_id: str = ""
+    job_id: str = ""
+    image_id: str = ""

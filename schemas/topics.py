@@ -1,0 +1,77 @@
+"""The Kafka topics: names, what they keep and for how long. Used by every role and by `python -m app prepare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+DEFAULT_PARTITIONS: Final = 12
+MAX_MESSAGE_BYTES: Final = 4_000_000
+PARTITION_FACTS_KEY: Final = "/partition"
+"""Key of facts about a whole partition (policy, model). No id holds a ``/``, so no pet has this key."""
+
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic's name and its broker-side settings."""
+
+    name: str
+    retention_ms: int
+    compacted: bool = False
+
+    def configs(self) -> dict[str, str]:
+        """Settings for topic creation, as the admin API takes them."""
+        configs = {"max.message.bytes": str(MAX_MESSAGE_BYTES), "retention.ms": str(self.retention_ms)}
+        if self.compacted:
+            configs |= {"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)}
+        return configs
+
+
+@dataclass(frozen=True)
+class Topics:
+    """All topics of one deployment. `prefix` separates deployments (and tests) on one broker."""
+
+    prefix: str = ""
+
+    @property
+    def jobs(self) -> Topic:
+        """Commands: what was asked. JSON, key pet_id."""
+        return Topic(f"{self.prefix}media.jobs", 7 * _DAY_MS)
+
+    @property
+    def pet_log(self) -> Topic:
+        """Facts, kept for ever: the truth that everything else is folded from. msgpack, key pet_id."""
+        return Topic(f"{self.prefix}media.pet-log", -1)
+
+    @property
+    def pet_versions(self) -> Topic:
+        """What changed from a version to the next; feeds the projections. msgpack, key pet_id."""
+        return Topic(f"{self.prefix}media.pet-versions", 90 * _DAY_MS)
+
+    @property
+    def clusters_updated(self) -> Topic:
+        """Public: a bounded snapshot of a pet's clusters. JSON, key pet_id, compacted."""
+        return Topic(f"{self.prefix}media.clusters.updated", -1, compacted=True)
+
+    @property
+    def jobs_status(self) -> Topic:
+        """Public: processing, succeeded, failed, with counts and cause. JSON, key pet_id."""
+        return Topic(f"{self.prefix}media.jobs.status", 90 * _DAY_MS)
+
+    @property
+    def deadletter(self) -> Topic:
+        """What can never succeed: the original bytes and the reason. JSON, key pet_id or none."""
+        return Topic(f"{self.prefix}media.deadletter", 90 * _DAY_MS)
+
+    def all(self) -> tuple[Topic, ...]:
+        """Every topic that must exist before a worker starts."""
+        return (
+            self.jobs,
+            self.pet_log,
+            self.pet_versions,
+            self.clusters_updated,
+            self.jobs_status,
+            self.deadletter,
+        )

@@ -1,0 +1,82 @@
+"""Messages on `media.pet-versions`: what changed from a version of a pet to the next. msgpack, keyed by pet_id.
+
+Written by the fold only, read by the projections. Holds changes, not the album, so that its size does not grow with it.
+To apply one: first move the members of each merged cluster, then apply `members`, then `clusters`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+PET_VERSION_TYPE: Final = "media.PetVersion.v1"
+
+
+class MemberChange(msgspec.Struct, frozen=True, array_like=True):
+    """An image and the cluster it lies in from this version on.
+
+    `cluster`: the cluster's number, -1 (`schemas.ids.UNCLUSTERED`) for none. `score`: cosine to the cluster's direction
+    when recorded, 1.0 alone. `rule`: what placed it: ``opened``, ``joined``, ``reclustered``, ``removed`` (no longer in the
+    album; `cluster` is then -1 and the image's row ends). `runner_up`: number of the next-best cluster or -1.
+    """
+
+    image_id: str
+    cluster: int
+    score: float
+    rule: str
+    quality: float = 0.0
+    phash: int = 0
+    width: int = 0
+    height: int = 0
+    taken_at: str = ""
+    runner_up: int = -1
+    runner_up_score: float = 0.0
+
+
+class Hero(msgspec.Struct, frozen=True, array_like=True):
+    """A representative image; heroes are listed best first, the first is the cluster's hero."""
+
+    image_id: str
+    score: float
+
+
+class ClusterChange(msgspec.Struct, frozen=True, array_like=True):
+    """A cluster as it stands from this version on.
+
+    `tightness`: ‖Σx‖/n in 0…1, 1 when all members point the same way. `merged_into`: number of the cluster that took
+    its members over (then the cluster ends with this version and the other fields are of no use), else -1.
+    """
+
+    number: int
+    label: str
+    member_count: int
+    tightness: float
+    heroes: tuple[Hero, ...] = ()
+    merged_into: int = -1
+
+
+class PetVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a pet: exactly `version - 1` plus these changes.
+
+    `time`: `ce_time` of the log event (RFC 3339). `partition`, `offset`: the event's position in the log. Counts are totals
+    at this version.
+    """
+
+    format: int = 1
+    pet_id: str
+    version: int
+    time: str
+    partition: int
+    offset: int
+    job_id: str
+    model: str
+    policy_id: str
+    max_cluster_size: int
+    members: tuple[MemberChange, ...]
+    clusters: tuple[ClusterChange, ...]
+    cluster_count: int
+    image_count: int
+    unclustered_count: int
+    coverage: dict[str, float] = {}
+    quality_score: float | None = None
