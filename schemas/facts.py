@@ -25,7 +25,8 @@ class EmbeddedImage(msgspec.Struct, frozen=True, array_like=True):
     """One image with its vector.
 
     `vector`: d little-endian int16, round(x * 4096) of the unit vector x. `phash`: 64-bit perceptual hash. `width`,
-    `height`: pixels as displayed. `taken_at`: EXIF time, ISO 8601 without zone, or empty. `sha256`: of the file's bytes.
+    `height`: pixels as displayed. `taken_at`: EXIF time, ISO 8601 without zone, or empty. `sha256`: of the
+    file's bytes.
     """
 
     image_id: str

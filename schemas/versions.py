@@ -17,8 +17,8 @@ class MemberChange(msgspec.Struct, frozen=True, array_like=True):
     """An image and the cluster it lies in from this version on.
 
     `cluster`: the cluster's number, -1 (`schemas.ids.UNCLUSTERED`) for none. `score`: cosine to the cluster's direction
-    when recorded, 1.0 alone. `rule`: what placed it: ``opened``, ``joined``, ``reclustered``, ``removed`` (no longer in the
-    album; `cluster` is then -1 and the image's row ends). `runner_up`: number of the next-best cluster or -1.
+    when recorded, 1.0 alone. `rule`: what placed it: ``opened``, ``joined``, ``reclustered``, ``removed`` (no longer
+    in the album; `cluster` is then -1 and the image's row ends). `runner_up`: number of the next-best cluster or -1.
     """
 
     image_id: str
@@ -59,8 +59,8 @@ class ClusterChange(msgspec.Struct, frozen=True, array_like=True):
 class PetVersion(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a pet: exactly `version - 1` plus these changes.
 
-    `time`: `ce_time` of the log event (RFC 3339). `partition`, `offset`: the event's position in the log. Counts are totals
-    at this version.
+    `time`: `ce_time` of the log event (RFC 3339). `partition`, `offset`: the event's position in the log. Counts are
+    totals at this version.
     """
 
     format: int = 1
