@@ -1,0 +1,76 @@
+"""Clustering engines: how a mixture takes one more vector. Chosen by the policy that the log records.
+
+A released (name, version) is never edited: replays of old logs depend on its every comparison. A change is a new
+version beside it, entered in `ENGINES`; tests/replay holds a golden digest for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from schemas.errors import UnknownVersion
+from schemas.facts import Policy
+from tables.mixture import Mixture
+from tables.vectors import Floats
+
+LOOSE: Final = -1
+"""The component of a vector that no component could take."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Component `source` ended in `target`.
+
+    `source_score`: cosine of the source's old direction to the merged one. `target_score`: the same for a target that
+    held one vector until now, else None.
+    """
+
+    source: int
+    target: int
+    source_score: float
+    target_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a mixture did with one vector.
+
+    `joined`: the component that took it; `component`: where that lies after all merges; both LOOSE when none could.
+    `score`: its cosine to the direction, itself included. `founder_score`: when it joined a component of one vector,
+    that vector's cosine to the direction then, else None. `runner_up`: the
+    second-best component at the time of choice (it may have merged since), or None. `evicted`: a component that was
+    dropped to stay within the policy's bound, or None.
+    """
+
+    joined: int
+    component: int
+    opened: bool
+    score: float
+    founder_score: float | None = None
+    runner_up: int | None = None
+    runner_up_score: float = 0.0
+    merges: tuple[Merge, ...] = ()
+    evicted: int | None = None
+
+
+class Engine(Protocol):
+    """Places one vector, shape (d,) integer-valued, into a mixture and changes the mixture accordingly.
+
+    `next_component` is the id to use when it opens a component. Must be deterministic and cost O(components * d).
+    """
+
+    def __call__(self, mixture: Mixture, vector: Floats, next_component: int, policy: Policy) -> Placement:
+        """Place `vector`; see the class."""
+        ...
+
+
+def engine_of(policy: Policy) -> Engine:
+    """The engine that a policy names. Raises UnknownVersion when this release does not have it."""
+    from tables.engines.leader_merge_1 import place as leader_merge_1
+
+    engines: dict[tuple[str, int], Engine] = {("leader-merge", 1): leader_merge_1}
+    try:
+        return engines[policy.engine, policy.engine_version]
+    except KeyError:
+        raise UnknownVersion(f"engine {policy.engine} {policy.engine_version} is not known to this release") from None

@@ -1,0 +1,215 @@
+"""The fold: `step(pet, fact, …)` applies one fact of the log to a pet. Pure and deterministic; see
+docs/architecture.md.
+
+It does no I/O, reads no clock and no setting. Whether an input can be folded is decided before anything changes; from
+there on applying it never fails. Called by tables.store (live) and tables.replay (rebuilds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from schemas.errors import DeadLetter
+from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, Policy, ReclusterRequested
+from schemas.ids import UNCLUSTERED
+from tables import jobs
+from tables.changes import (
+    Changes,
+    Position,
+    absorb,
+    build_version,
+    change_of,
+    listed,
+    member_limit,
+    promote,
+    rescore_founder,
+)
+from tables.engines import LOOSE, engine_of
+from tables.mixture import Mixture
+from tables.outputs import Output, snapshot, updated_output, version_output
+from tables.pet import Group, Pet, Waiting, waiting_of
+from tables.recluster import Album, recluster
+from tables.rows import UNFOLDED, ImageRow, PlacedImage
+from tables.vectors import dequantize
+
+History = Callable[[], Iterable[ImageRow]]
+
+
+@dataclass
+class Step:
+    """What a fact did: rows to keep and messages to send. `touched`: components whose row is out of date."""
+
+    outputs: list[Output] = field(default_factory=list)
+    image_row: ImageRow | None = None
+    touched: set[int] = field(default_factory=set)
+    folded: list[str] = field(default_factory=list)
+    model: int = -1
+    ended: list[str] = field(default_factory=list)
+
+
+def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) -> Step:
+    """Apply `fact` to `pet`, in place.
+
+    `promoted`: the model in force, empty for none yet (then the pet's own, or the fact's). `history`: the pet's image
+    rows in log order, read only when the album is folded anew. Raises DeadLetter, before any change, for a fact that
+    cannot be folded.
+    """
+    if isinstance(fact, ImagesEmbedded):
+        return _fold_images(pet, fact, at, promoted, history)
+    if isinstance(fact, ReclusterRequested):
+        return _fold_recluster(pet, fact, at, history)
+    raise DeadLetter(f"facts of type {type(fact).__name__} are not folded by this release")
+
+
+def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, history: History) -> Step:
+    _check(pet, fact)
+    engine_of(at.policy)  # an unknown engine is refused before anything changes
+    result = Step(model=pet.model_index(fact.model))
+    in_force = pet.model_index(promoted) if promoted else (pet.model if pet.model >= 0 else result.model)
+    replaces = fact.job.force and jobs.is_unsettled(pet, fact.job)
+    row, changes = ImageRow(result.model, [], labels=list(fact.job.labels)), Changes()
+    switched = in_force == result.model and pet.model != in_force
+    if switched and pet.model >= 0:
+        changes.reclustered = True
+    if switched:
+        pet.model = in_force
+    for image in fact.images:
+        known = (result.model, image.image_id) in pet.folded
+        if known and not replaces:
+            continue
+        if known or changes.reclustered or result.model != pet.model:
+            row.images.append(_kept(image, UNFOLDED, 0.0))
+        else:
+            row.images.append(_place(pet, changes, image, fact.job, at.policy))
+        if not known:
+            pet.folded.add((result.model, image.image_id))
+            result.folded.append(image.image_id)
+    before = jobs.settle(pet, fact, placed=len(result.folded))
+    changes.reclustered |= before.ended and replaces and bool(row.images or row.model == pet.model)
+    if changes.reclustered:
+        row = _refold(pet, changes, row, at, history)
+    else:
+        row = msgspec.structs.replace(row, merges=changes.merges)
+    result.image_row = row if row.images or row.recluster is not None else None
+    _make_version(pet, changes, fact.job, at, result)
+    if before.ended:
+        result.ended.append(fact.job.job_id)
+        result.outputs += jobs.outcome(pet, fact, before, at)
+    return result
+
+
+def _check(pet: Pet, fact: ImagesEmbedded) -> None:
+    """Raises DeadLetter when a vector cannot be folded."""
+    same_model = pet.model >= 0 and pet.models[pet.model] == fact.model
+    if fact.images and same_model and len(pet.mixture) and pet.mixture.dimension != fact.dimension:
+        raise DeadLetter(
+            f"dimension: {fact.dimension}, but model {fact.model} has {pet.mixture.dimension} for this pet"
+        )
+    for image in fact.images:
+        if len(image.vector) != 2 * fact.dimension:
+            raise DeadLetter(f"images.{image.image_id}.vector: {len(image.vector)} bytes for {fact.dimension} values")
+        if not any(image.vector):
+            raise DeadLetter(f"images.{image.image_id}.vector: all values are zero")
+
+
+def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: History) -> Step:
+    result, changes = Step(model=max(pet.model, 0)), Changes()
+    job = JobContext(job_id=fact.request_id, reason=fact.reason)
+    if pet.model < 0 or fact.request_id in pet.ended:
+        return result
+    engine_of(at.policy)
+    result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history)
+    result.ended.append(fact.request_id)
+    pet.ended.add(fact.request_id)
+    _make_version(pet, changes, job, at, result)
+    return result
+
+
+def _place(pet: Pet, changes: Changes, image: EmbeddedImage, job: JobContext, policy: Policy) -> PlacedImage:
+    """Fold one new image of the mixture's model."""
+    pet.image_count += 1
+    waiting, component = place(pet, changes, waiting_of(image, 0.0), image.vector, dict.fromkeys(job.labels, 1), policy)
+    return _kept(image, component, waiting.score)
+
+
+def place(
+    pet: Pet, changes: Changes, image: Waiting, vector: bytes, votes: dict[str, int], policy: Policy
+) -> tuple[Waiting, int]:
+    """Put one image into the mixture and its group; returns it with its score, and its component (or LOOSE)."""
+    values = dequantize(vector)
+    if not len(pet.mixture) and pet.mixture.dimension != len(values):
+        pet.mixture = Mixture(len(values))
+    done = engine_of(policy)(pet.mixture, values, pet.next_component, policy)
+    runner_up = UNCLUSTERED if done.runner_up is None else pet.groups[done.runner_up].number
+    if done.evicted is not None:
+        del pet.groups[done.evicted]
+        changes.touched.discard(done.evicted)
+    image = msgspec.structs.replace(image, score=done.score)
+    pet.unclustered_count += 1
+    if done.joined == LOOSE:
+        changes.members[image.image_id] = change_of(image, UNCLUSTERED, "opened", runner_up, done.runner_up_score)
+        return image, LOOSE
+    if done.opened:
+        pet.next_component += 1
+        pet.groups[done.joined] = Group()
+    if done.founder_score is not None:
+        rescore_founder(pet.groups[done.joined], done.founder_score)
+    for merge in done.merges:
+        absorb(pet, changes, merge, policy)
+    group = pet.groups[done.component]
+    group.waiting.append(image)
+    group.list_members([listed(image)], member_limit(policy))
+    group.offer_heroes([listed(image)])
+    group.vote(votes)
+    changes.touched.add(done.component)
+    changes.members[image.image_id] = change_of(
+        image, UNCLUSTERED, "opened" if done.opened else "joined", runner_up, done.runner_up_score
+    )
+    _number(pet, changes, group, pet.mixture.count(done.component), policy)
+    return image, done.component
+
+
+def _number(pet: Pet, changes: Changes, group: Group, count: int, policy: Policy) -> None:
+    """Make a group a cluster once it is large enough, and move who waited into it."""
+    if group.number == UNCLUSTERED:
+        if count < policy.min_cluster_size:
+            return
+        group.number = pet.next_cluster
+        pet.next_cluster += 1
+    promote(pet, changes, group)
+
+
+def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: History) -> ImageRow:
+    """Fold the whole album with the event's own images, into `changes`. Returns the event's row, which says where all
+    lie.
+    """
+    album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
+    done, lies = recluster(pet, album, at.policy, place)
+    changes.members, changes.touched, changes.merged = done.members, done.touched, done.merged
+    changes.reclustered = True
+    return msgspec.structs.replace(row, merges=[], recluster=lies)
+
+
+def _kept(image: EmbeddedImage, component: int, score: float) -> PlacedImage:
+    w = waiting_of(image, score)
+    return PlacedImage(w.image_id, image.vector, component, w.score, w.quality, w.phash, w.width, w.height, w.taken_at)
+
+
+def _make_version(pet: Pet, changes: Changes, job: JobContext, at: Position, result: Step) -> None:
+    """Count a version and send it, when the event changed the answer; a job without images gets the current one
+    again.
+    """
+    result.touched = changes.touched
+    pet.last_offset = at.offset
+    if not changes:
+        return
+    pet.version += 1
+    pet.version_offset = at.offset
+    if job.coverage or job.quality_score is not None:
+        pet.coverage, pet.quality_score = job.coverage, job.quality_score
+    pet.snapshot = snapshot(pet, at.policy, changes.touched, job_id=job.job_id, time=at.time)
+    result.outputs.append(version_output(build_version(pet, changes, job, at)))
+    result.outputs.append(updated_output(pet.pet_id, pet.version, pet.snapshot))

@@ -1,0 +1,92 @@
+"""What the fold sends for an event: messages for the projections and for other teams. Pure.
+
+An output is stored with the event's rows before it is sent, and sent again byte for byte when the event is read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from schemas import public
+from schemas.codec import encode_version
+from schemas.facts import Policy
+from schemas.ids import cluster_id, message_id
+from schemas.versions import PET_VERSION_TYPE, PetVersion
+from tables.pet import Group, Listed, Pet
+
+Channel = Literal["versions", "updated", "status", "deadletter"]
+
+_json: Final = msgspec.json.Encoder()
+
+
+class Output(msgspec.Struct, frozen=True, array_like=True):
+    """One message: `channel` names the topic, `type` and `id` are its `ce_type` and `ce_id`."""
+
+    channel: Channel
+    type: str
+    id: str
+    value: bytes
+
+
+def version_output(version: PetVersion) -> Output:
+    """The message on `media.pet-versions`."""
+    identity = message_id("version", version.pet_id, version.version)
+    return Output("versions", PET_VERSION_TYPE, identity, encode_version(version))
+
+
+def updated_output(pet_id: str, version: int, value: bytes) -> Output:
+    """The message on `media.clusters.updated`."""
+    return Output("updated", public.CLUSTERS_UPDATED_TYPE, message_id("updated", pet_id, version), value)
+
+
+def status_output(status: public.JobStatus) -> Output:
+    """The message on `media.jobs.status`."""
+    identity = message_id("status", status.pet_id, status.job_id, status.attempt, status.status)
+    return Output("status", public.JOB_STATUS_TYPE, identity, _json.encode(status))
+
+
+def dead_letter_output(record: public.DeadLetterRecord) -> Output:
+    """The message on `media.deadletter`."""
+    identity = message_id("deadletter", record.subject, record.source_id, record.pet_id, record.job_id)
+    return Output("deadletter", public.DEAD_LETTER_TYPE, identity, _json.encode(record))
+
+
+def snapshot(pet: Pet, policy: Policy, changed: Iterable[int], *, job_id: str, time: str) -> bytes:
+    """The value on `media.clusters.updated`: bounded, changed clusters first, then the largest.
+
+    `changed`: components that this version touched; their members are listed until the policy's bound is reached.
+    """
+    touched = set(changed)
+    numbered = [(c, g) for c, g in pet.groups.items() if g.number >= 0]
+    numbered.sort(key=lambda pair: (pair[0] not in touched, -pet.mixture.count(pair[0]), pair[1].number))
+    room = policy.max_snapshot_members
+    clusters = []
+    for component, group in numbered[: policy.max_snapshot_clusters]:
+        shown = group.members[: min(room, policy.max_cluster_size)] if component in touched else []
+        room -= len(shown)
+        clusters.append(_snapshot_cluster(pet, component, group, shown))
+    message = public.ClustersUpdated(
+        pet_id=pet.pet_id,
+        version=pet.version,
+        updated_at=time,
+        job_id=job_id,
+        cluster_count=len(numbered),
+        image_count=pet.image_count,
+        unclustered_count=pet.unclustered_count,
+        clusters=tuple(clusters),
+        link=f"/internal/pets/{pet.pet_id}/clusters/latest",
+    )
+    return _json.encode(message)
+
+
+def _snapshot_cluster(pet: Pet, component: int, group: Group, shown: Sequence[Listed]) -> public.SnapshotCluster:
+    return public.SnapshotCluster(
+        id=cluster_id(pet.pet_id, group.number),
+        label=group.label(),
+        hero_image_id=group.heroes[0].image_id,
+        member_count=pet.mixture.count(component),
+        members=tuple(public.SnapshotMember(m.image_id, m.score) for m in shown),
+    )

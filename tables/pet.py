@@ -1,0 +1,139 @@
+"""The state of one pet, decoded: its mixture, what the public sees of each component, its open jobs.
+
+    Pet
+    ├── mixture            vectors and component ids (tables.mixture)
+    ├── groups             per component: cluster number, listed members, heroes, label votes
+    ├── folded, ended      ids of images and jobs that are done with
+    └── jobs               jobs whose commands are not all settled
+
+Used by the fold (tables.fold) and by tables.rows, which turns it into bytes and back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from schemas.facts import EmbeddedImage
+from schemas.ids import UNCLUSTERED
+from tables.mixture import Mixture
+
+HERO_CANDIDATES: Final = 8
+HEROES_SHOWN: Final = 3
+LABELS_COUNTED: Final = 16
+FAILURES_REPORTED: Final = 16
+"""Failed images that a job's status names; all of them stand in the dead letter topic."""
+
+
+class Listed(msgspec.Struct, frozen=True, array_like=True):
+    """A member that an answer may list: id, recorded score, measured quality."""
+
+    image_id: str
+    score: float
+    quality: float
+
+
+class Waiting(msgspec.Struct, frozen=True, array_like=True):
+    """A member of a component that is no cluster yet, with what its row will need when it becomes one."""
+
+    image_id: str
+    score: float
+    quality: float
+    phash: int
+    width: int
+    height: int
+    taken_at: str
+
+
+@dataclass
+class Group:
+    """What the public sees of a component. All lists are bounded, so that its bytes do not grow with the album.
+
+    `number`: the cluster's number, or -1 while the component is too small. `members`: best score first. `heroes`:
+    candidates, best quality first. `votes`: label → images whose job carried it. `waiting`: empty once numbered.
+    """
+
+    number: int = UNCLUSTERED
+    members: list[Listed] = field(default_factory=list)
+    heroes: list[Listed] = field(default_factory=list)
+    votes: dict[str, int] = field(default_factory=dict)
+    waiting: list[Waiting] = field(default_factory=list)
+
+    def list_members(self, members: list[Listed], limit: int) -> None:
+        """List more members, best score first; ties keep the order of arrival."""
+        self.members = sorted([*self.members, *members], key=lambda m: -m.score)[:limit]
+
+    def offer_heroes(self, candidates: list[Listed]) -> None:
+        """Consider more heroes, best quality first; ties keep the order of arrival."""
+        self.heroes = sorted([*self.heroes, *candidates], key=lambda m: -m.quality)[:HERO_CANDIDATES]
+
+    def vote(self, votes: dict[str, int]) -> None:
+        """Count labels; beyond `LABELS_COUNTED` different ones, new ones are ignored."""
+        for label, count in votes.items():
+            if label in self.votes or len(self.votes) < LABELS_COUNTED:
+                self.votes[label] = self.votes.get(label, 0) + count
+
+    def label(self) -> str:
+        """The label most voted, the earliest on a tie; else ``Cluster n``."""
+        return max(self.votes, key=lambda name: self.votes[name]) if self.votes else f"Cluster {self.number}"
+
+
+class FailureNote(msgspec.Struct, frozen=True, array_like=True):
+    """One failed image of an open job."""
+
+    image_id: str
+    kind: str
+    reason: str
+
+
+class OpenJob(msgspec.Struct, array_like=True):
+    """A job whose commands are not all settled. `settled`: numbers of the commands that are."""
+
+    parts: int
+    settled: list[int] = []
+    placed: int = 0
+    known: int = 0
+    failed: int = 0
+    failures: list[FailureNote] = []
+
+
+@dataclass
+class Pet:
+    """One pet. `models`: all models it has vectors of; `model`: index of the one its mixture is of, -1 for none.
+
+    `version_offset`: log offset of the event that made the current version, -1 before the first. `snapshot`: the
+    message that this event sent to `media.clusters.updated`. `aliases`: ended cluster numbers and their successors.
+    """
+
+    pet_id: str
+    mixture: Mixture
+    version: int = 0
+    last_offset: int = -1
+    version_offset: int = -1
+    next_component: int = 0
+    next_cluster: int = 0
+    image_count: int = 0
+    unclustered_count: int = 0
+    models: list[str] = field(default_factory=list)
+    model: int = -1
+    coverage: dict[str, float] = field(default_factory=dict)
+    quality_score: float | None = None
+    aliases: dict[int, int] = field(default_factory=dict)
+    groups: dict[int, Group] = field(default_factory=dict)
+    jobs: dict[str, OpenJob] = field(default_factory=dict)
+    folded: set[tuple[int, str]] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    snapshot: bytes = b""
+
+    def model_index(self, model: str) -> int:
+        """The number of a model in this pet's rows; a new one is added."""
+        if model not in self.models:
+            self.models.append(model)
+        return self.models.index(model)
+
+
+def waiting_of(image: EmbeddedImage, score: float) -> Waiting:
+    """What is kept of an image while its component is no cluster."""
+    return Waiting(image.image_id, score, image.quality.score, image.phash, image.width, image.height, image.taken_at)

@@ -1,0 +1,142 @@
+"""Folds a pet's whole album anew and keeps the cluster numbers that callers know. Pure; used by the fold.
+
+Costs O(images · components · d): for facts that ask for it (a forced job, a recluster, a promoted model), never for a
+photo that merely arrives.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from schemas.facts import Policy
+from schemas.ids import UNCLUSTERED
+from tables.changes import Changes, change_of
+from tables.mixture import Mixture
+from tables.pet import Group, Pet, Waiting
+from tables.rows import UNFOLDED, ImageRow, PlacedImage
+
+Place = Callable[[Pet, Changes, Waiting, bytes, dict[str, int], Policy], tuple[Waiting, int]]
+
+
+@dataclass
+class Album:
+    """All images of a pet in the order of their first arrival, read back from its image rows.
+
+    `vectors`: newest image of the wanted model. `component`: where each image was put last, before merges.
+    """
+
+    model: int
+    order: dict[str, PlacedImage] = field(default_factory=dict)
+    vectors: dict[str, PlacedImage] = field(default_factory=dict)
+    labels: dict[str, list[str]] = field(default_factory=dict)
+    component: dict[str, int] = field(default_factory=dict)
+    parents: dict[int, int] = field(default_factory=dict)
+
+    def read(self, rows: Iterable[ImageRow]) -> Album:
+        """Take rows in log order."""
+        for row in rows:
+            for image in row.images:
+                self.order.setdefault(image.image_id, image)
+                self.labels.setdefault(image.image_id, row.labels)
+                if row.model == self.model:
+                    self.vectors[image.image_id] = image
+                if image.component != UNFOLDED:
+                    self.component[image.image_id] = image.component
+            self.parents.update(row.merges)
+            if row.recluster is not None:
+                self.component = dict(row.recluster)
+        return self
+
+    def number(self, image_id: str, groups: dict[int, Group]) -> int:
+        """The cluster number that an image has had so far."""
+        component = self.component.get(image_id, UNFOLDED)
+        while component in self.parents:
+            component = self.parents[component]
+        group = groups.get(component)
+        return UNCLUSTERED if group is None else group.number
+
+
+def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Changes, list[tuple[str, int]]]:
+    """Fold `album` into a new mixture of `pet`, in place. Returns the changes and where each image lies now.
+
+    A new component takes over the old number with which it shares most images, each number once; others get new
+    numbers, and an old number that nobody takes over becomes an alias of the cluster that has most of its images.
+    """
+    before = {image_id: album.number(image_id, pet.groups) for image_id in album.order}
+    old_numbers = {g.number for g in pet.groups.values()} - {UNCLUSTERED}
+    aliases, first_number = pet.aliases, pet.next_cluster
+    pet.groups, pet.aliases, pet.mixture = {}, {}, Mixture(pet.mixture.dimension)
+    pet.image_count, pet.unclustered_count = len(album.order), 0
+    scratch, placed = Changes(), {}
+    for image_id, first in album.order.items():
+        image = album.vectors.get(image_id)
+        if image is None:  # no vector of this model: kept, in no cluster
+            pet.unclustered_count += 1
+            scratch.members[image_id] = change_of(_waiting(first), UNCLUSTERED, "reclustered")
+            continue
+        votes = dict.fromkeys(album.labels[image_id], 1)
+        placed[image_id] = place(pet, scratch, _waiting(image), image.vector, votes, policy)[1]
+    now = _resolve(placed, scratch)
+    pet.aliases, pet.next_cluster = aliases, first_number
+    provisional = {c: g.number for c, g in pet.groups.items() if g.number != UNCLUSTERED}
+    _renumber(pet, now, before)
+    renamed = {number: pet.groups[c].number for c, number in provisional.items()}
+    changes = Changes(touched=set(pet.groups), reclustered=True)
+    for change in scratch.members.values():
+        cluster = renamed.get(_follow(scratch.merged, change.cluster), UNCLUSTERED)
+        changes.members[change.image_id] = msgspec.structs.replace(change, cluster=cluster, rule="reclustered")
+    _retire(pet, changes, before, old_numbers - set(renamed.values()))
+    return changes, list(now.items())
+
+
+def _waiting(image: PlacedImage) -> Waiting:
+    return Waiting(image.image_id, image.score, image.quality, image.phash, image.width, image.height, image.taken_at)
+
+
+def _resolve(placed: dict[str, int], scratch: Changes) -> dict[str, int]:
+    """Where each image lies after all merges."""
+    parents = dict(scratch.merges)
+    return {image_id: _follow(parents, component) for image_id, component in placed.items()}
+
+
+def _follow(parents: dict[int, int], key: int) -> int:
+    while key in parents:
+        key = parents[key]
+    return key
+
+
+def _renumber(pet: Pet, now: dict[str, int], before: dict[str, int]) -> None:
+    """Give the new clusters their old numbers back: largest overlap first, ties to the lowest number and component."""
+    overlap = Counter(
+        (component, before[image_id])
+        for image_id, component in now.items()
+        if before[image_id] != UNCLUSTERED and component in pet.groups
+    )
+    numbered = {c for c, g in pet.groups.items() if g.number != UNCLUSTERED}
+    taken: dict[int, int] = {}
+    for (component, number), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0][1], item[0][0])):
+        if component in numbered and component not in taken and number not in taken.values():
+            taken[component] = number
+    for component in sorted(numbered):
+        if component not in taken:
+            taken[component] = pet.next_cluster
+            pet.next_cluster += 1
+        pet.groups[component].number = taken[component]
+
+
+def _retire(pet: Pet, changes: Changes, before: dict[str, int], ended: set[int]) -> None:
+    """Alias each ended number to the cluster that has most of its images; without one it just ends."""
+    for number in sorted(ended):
+        heirs = Counter(
+            changes.members[image_id].cluster
+            for image_id, old in before.items()
+            if old == number and changes.members[image_id].cluster != UNCLUSTERED
+        )
+        heir = min(heirs, key=lambda n: (-heirs[n], n)) if heirs else UNCLUSTERED
+        changes.merged[number] = heir
+        if heir != UNCLUSTERED:
+            pet.aliases[number] = heir

@@ -1,0 +1,201 @@
+"""Rows of the pet table: keys and bytes. Pure; used by tables.store.
+
+    {pet}/i/{offset}   images of one event: vectors and where each was put          never rewritten
+    {pet}/d/{offset}   ids of images and jobs done with, a segment of the album     never rewritten
+    {pet}/c/{offset}   components that an event touched, and its outputs            never rewritten, dropped once superseded
+    {pet}/h            the head: counters, and where the newest row of each component stands; the commit point
+    /partition         policy and model in force on the partition
+
+A head has two parts: `PetState` is a function of the log alone (and thus comparable between machines), `Delivery`
+depends on what the broker had acknowledged.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from schemas.facts import Policy
+from tables.outputs import Output
+from tables.pet import Listed, OpenJob, Waiting
+
+PARTITION_KEY: Final = b"/partition"
+
+
+def head_key(pet: str) -> bytes:
+    """Key of a pet's head."""
+    return f"{pet}/h".encode()
+
+
+def row_key(pet: str, kind: str, offset: int) -> bytes:
+    """Key of a row: kind ``i``, ``d`` or ``c``, and the log offset of the event that made it."""
+    return f"{pet}/{kind}/{offset}".encode()
+
+
+class PlacedImage(msgspec.Struct, frozen=True, array_like=True):
+    """An image in an image row. `component`: see the row; `vector` as in the log."""
+
+    image_id: str
+    vector: bytes
+    component: int
+    score: float
+    quality: float
+    phash: int
+    width: int
+    height: int
+    taken_at: str
+
+
+class ImageRow(msgspec.Struct, frozen=True, array_like=True):
+    """Images of one event in the order in which they were folded, so that the album can be folded again.
+
+    `merges`: (source, target) components. `recluster`: (image, component) of the whole album when the event folded it
+    anew. A `component` of `UNFOLDED` means: kept, not folded (another model, or a vector that replaces an older one).
+    """
+
+    model: int
+    images: list[PlacedImage]
+    merges: list[tuple[int, int]] = []
+    recluster: list[tuple[str, int]] | None = None
+    labels: list[str] = []
+
+
+UNFOLDED: Final = -2
+
+
+class Segment(msgspec.Struct, array_like=True):
+    """Ids done with: (model, image ids) per event, ended jobs, and the offsets of events that wrote an image row."""
+
+    images: list[tuple[int, list[str]]] = []
+    jobs: list[str] = []
+    rows: list[int] = []
+    events: int = 0
+    size: int = 0
+
+
+class ComponentRow(msgspec.Struct, frozen=True, array_like=True):
+    """One component with its group."""
+
+    component: int
+    count: int
+    weight: int
+    total: bytes
+    number: int
+    members: list[Listed]
+    heroes: list[Listed]
+    votes: dict[str, int]
+    waiting: list[Waiting]
+
+
+class EventRow(msgspec.Struct, frozen=True, array_like=True):
+    """What an event touched, and what it sent."""
+
+    components: list[ComponentRow]
+    outputs: list[Output]
+
+
+class PetState(msgspec.Struct, frozen=True, array_like=True):
+    """The part of the head that is a function of the log. `components`: (component, offset of its newest row)."""
+
+    version: int
+    last_offset: int
+    version_offset: int
+    next_component: int
+    next_cluster: int
+    image_count: int
+    unclustered_count: int
+    dimension: int
+    models: list[str]
+    model: int
+    coverage: dict[str, float]
+    quality_score: float | None
+    aliases: dict[int, int]
+    jobs: dict[str, OpenJob]
+    components: list[tuple[int, int]]
+    segments: list[int]
+    tail: Segment
+
+
+class Garbage(msgspec.Struct, array_like=True):
+    """A component row that nothing refers to: superseded at event `dropped`, deleted at event `deleted` (-1: not
+    yet).
+    """
+
+    row: int
+    dropped: int
+    deleted: int = -1
+
+
+class Pending(msgspec.Struct, frozen=True, array_like=True):
+    """An event whose acknowledgement was not yet known, and which kinds of rows it wrote."""
+
+    offset: int
+    kinds: str
+
+
+class Delivery(msgspec.Struct, array_like=True):
+    """The part of the head that depends on what the broker had acknowledged."""
+
+    pending: list[Pending] = []
+    garbage: list[Garbage] = []
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """The commit point of a pet."""
+
+    state: PetState
+    delivery: Delivery
+
+
+class PartitionFact(msgspec.Struct, frozen=True, array_like=True):
+    """Policy and promoted model (empty: none yet) from log offset `offset` on."""
+
+    offset: int
+    policy: Policy
+    model: str
+    dimension: int
+
+
+class PartitionRow(msgspec.Struct, frozen=True, array_like=True):
+    """Oldest first; kept long enough that a repeated event finds what was in force."""
+
+    facts: list[PartitionFact]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_image_row = msgspec.msgpack.Decoder(ImageRow)
+_segment = msgspec.msgpack.Decoder(Segment)
+_event_row = msgspec.msgpack.Decoder(EventRow)
+_head = msgspec.msgpack.Decoder(Head)
+_partition = msgspec.msgpack.Decoder(PartitionRow)
+
+
+def encode(row: ImageRow | Segment | EventRow | Head | PetState | PartitionRow) -> bytes:
+    """The bytes of a row; equal rows give equal bytes (msgspec keeps field and insertion order)."""
+    return _encoder.encode(row)
+
+
+def decode_image_row(raw: bytes) -> ImageRow:
+    """Inverse of `encode`."""
+    return _image_row.decode(raw)
+
+
+def decode_segment(raw: bytes) -> Segment:
+    """Inverse of `encode`."""
+    return _segment.decode(raw)
+
+
+def decode_event_row(raw: bytes) -> EventRow:
+    """Inverse of `encode`."""
+    return _event_row.decode(raw)
+
+
+def decode_head(raw: bytes) -> Head:
+    """Inverse of `encode`."""
+    return _head.decode(raw)
+
+
+def decode_partition(raw: bytes) -> PartitionRow:
+    """Inverse of `encode`."""
+    return _partition.decode(raw)

@@ -1,0 +1,216 @@
+"""Keeps pets in a table of immutable rows and a head, so that an event costs a few puts whatever the album's size.
+
+Pure over a mapping: the fold agent passes the Faust table, tests and rebuilds pass a dict. `apply` returns the
+records to put, in the order in which they must become durable, and the outputs to send after them. Order of one event:
+
+    image row → segment (when the tail is full) → event row → head → tombstones → outputs
+
+The head is the commit point: rows that no head refers to are never read. What the store must survive is a local state
+ahead of the broker's copy: at a pet's first repeated event in a generation, the rows of all its pending events are
+put again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas.errors import DeadLetter, StopProcess
+from schemas.facts import Fact
+from tables import rows
+from tables.changes import Position
+from tables.fold import Step, step
+from tables.mixture import Mixture
+from tables.outputs import Output
+from tables.pet import Pet
+from tables.pet_codec import component_rows, pet_of, state_of
+
+Get = Callable[[bytes], bytes | None]
+Record = tuple[bytes, bytes | None]
+
+SEGMENT_EVENTS: Final = 64
+SEGMENT_BYTES: Final = 4096
+
+
+@dataclass
+class Applied:
+    """What an event needs to become durable: `records` (None deletes) in this order, then `outputs`."""
+
+    records: list[Record] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    repeated: bool = False
+
+
+@dataclass
+class StoredPet:
+    """A decoded pet and the bookkeeping of its rows.
+
+    `offsets`: component → offset of its newest row. `version_row`: offset of the row that holds the current snapshot,
+    or -1. `generation`: the one in which all its pending rows were last put.
+    """
+
+    pet: Pet
+    offsets: dict[int, int]
+    segments: list[int]
+    tail: rows.Segment
+    delivery: rows.Delivery
+    generation: int
+    version_row: int
+
+
+class PetStore:
+    """Applies facts to the pets of the table behind `get`. Keeps at most `max_cached` decoded pets, of one
+    generation.
+    """
+
+    def __init__(self, get: Get, max_cached: int = 512) -> None:
+        self._get = get
+        self._max_cached = max_cached
+        self._cached: OrderedDict[str, StoredPet] = OrderedDict()
+        self._generation = -1
+
+    def apply(self, pet_id: str, fact: Fact, at: Position, promoted: str, *, frontier: int, generation: int) -> Applied:
+        """Apply the fact at log position `at`.
+
+        `frontier`: offset up to which the broker has acknowledged everything of the partition. `generation`: of the
+        consumer group; a new one empties the cache, because another worker may have written since. Raises DeadLetter
+        for a fact that cannot be folded (nothing has changed then), StopProcess when a row is missing.
+        """
+        if generation != self._generation:
+            self._cached.clear()
+            self._generation = generation
+        stored = self._load(pet_id)
+        if at.offset <= stored.pet.last_offset:
+            return self._repeat(stored, at.offset, frontier)
+        try:
+            result = step(stored.pet, fact, at, promoted, lambda: self._image_rows(stored))
+        except DeadLetter:
+            self._cached.pop(pet_id, None)
+            raise
+        stored.generation = generation
+        return self._record(stored, result, at.offset, frontier)
+
+    def pet(self, pet_id: str) -> Pet:
+        """The decoded pet; an empty one when the table has none."""
+        return self._load(pet_id).pet
+
+    def state(self, pet_id: str) -> bytes:
+        """The bytes of the part of the head that is a function of the log: equal logs give equal bytes."""
+        stored = self._load(pet_id)
+        return rows.encode(state_of(stored.pet, stored.offsets, stored.segments, stored.tail))
+
+    def _load(self, pet_id: str) -> StoredPet:
+        stored = self._cached.pop(pet_id, None)
+        if stored is None:
+            stored = self._read(pet_id)
+        self._cached[pet_id] = stored
+        while len(self._cached) > self._max_cached:
+            self._cached.popitem(last=False)
+        return stored
+
+    def _read(self, pet_id: str) -> StoredPet:
+        raw = self._get(rows.head_key(pet_id))
+        if raw is None:
+            return StoredPet(Pet(pet_id, Mixture(0)), {}, [], rows.Segment(), rows.Delivery(), -1, -1)
+        head = rows.decode_head(raw)
+        state = head.state
+        pet = pet_of(
+            pet_id,
+            state,
+            lambda offset: rows.decode_event_row(self._need(pet_id, "c", offset)),
+            lambda offset: rows.decode_segment(self._need(pet_id, "d", offset)),
+        )
+        return StoredPet(pet, dict(state.components), state.segments, state.tail, head.delivery, -1, pet.version_offset)
+
+    def _need(self, pet_id: str, kind: str, offset: int) -> bytes:
+        key = rows.row_key(pet_id, kind, offset)
+        raw = self._get(key)
+        if raw is None:
+            raise StopProcess(f"row {key.decode()} is referred to but missing: the table is damaged")
+        return raw
+
+    def _image_rows(self, stored: StoredPet) -> Iterator[rows.ImageRow]:
+        pet_id = stored.pet.pet_id
+        segments = [rows.decode_segment(self._need(pet_id, "d", offset)) for offset in stored.segments]
+        for segment in [*segments, stored.tail]:
+            for offset in segment.rows:
+                yield rows.decode_image_row(self._need(pet_id, "i", offset))
+
+    def _record(self, stored: StoredPet, result: Step, offset: int, frontier: int) -> Applied:
+        pet_id, delivery, records = stored.pet.pet_id, stored.delivery, list[Record]()
+        kinds = "c"
+        if result.image_row is not None:
+            kinds += "i"
+            records.append((rows.row_key(pet_id, "i", offset), rows.encode(result.image_row)))
+        if self._extend_tail(stored, result, offset):
+            kinds += "d"
+            records.append((rows.row_key(pet_id, "d", offset), rows.encode(stored.tail)))
+            stored.segments.append(offset)
+            stored.tail = rows.Segment()
+        event_row = rows.EventRow(component_rows(stored.pet, result.touched), result.outputs)
+        records.append((rows.row_key(pet_id, "c", offset), rows.encode(event_row)))
+        delivery.pending = [p for p in delivery.pending if p.offset > frontier] + [rows.Pending(offset, kinds)]
+        self._supersede(stored, result, offset)
+        tombstones = self._collect_garbage(stored, offset, frontier)
+        records.append((rows.head_key(pet_id), self._head(stored)))
+        records += [(key, None) for key in tombstones]
+        return Applied(records, result.outputs)
+
+    @staticmethod
+    def _extend_tail(stored: StoredPet, result: Step, offset: int) -> bool:
+        """Add the event's ids to the tail; says whether the tail is full and becomes a segment."""
+        tail = stored.tail
+        if result.folded:
+            tail.images.append((result.model, result.folded))
+        tail.jobs += result.ended
+        if result.image_row is not None:
+            tail.rows.append(offset)
+        tail.events += 1
+        tail.size += sum(map(len, result.folded)) + sum(map(len, result.ended)) + 10
+        return tail.events >= SEGMENT_EVENTS or tail.size >= SEGMENT_BYTES
+
+    @staticmethod
+    def _supersede(stored: StoredPet, result: Step, offset: int) -> None:
+        """Point the touched components to this event's row; rows that nothing points to any more become garbage."""
+        before = {*stored.offsets.values(), stored.version_row, offset}
+        stored.offsets = {c: o for c, o in stored.offsets.items() if c in stored.pet.groups}
+        stored.offsets.update(dict.fromkeys(result.touched, offset))
+        stored.version_row = stored.pet.version_offset
+        dropped = before - {*stored.offsets.values(), stored.version_row, -1}
+        stored.delivery.garbage += [rows.Garbage(row, offset) for row in sorted(dropped)]
+
+    @staticmethod
+    def _collect_garbage(stored: StoredPet, offset: int, frontier: int) -> list[bytes]:
+        """Keys to delete now: what was dropped by an event that is durable, so that no repeat needs it."""
+        delivery = stored.delivery
+        delivery.garbage = [g for g in delivery.garbage if g.deleted < 0 or g.deleted > frontier]
+        due = [g for g in delivery.garbage if g.deleted < 0 and g.dropped <= frontier]
+        for garbage in due:
+            garbage.deleted = offset
+        return [rows.row_key(stored.pet.pet_id, "c", garbage.row) for garbage in due]
+
+    @staticmethod
+    def _head(stored: StoredPet) -> bytes:
+        state = state_of(stored.pet, stored.offsets, stored.segments, stored.tail)
+        return rows.encode(rows.Head(state, stored.delivery))
+
+    def _repeat(self, stored: StoredPet, offset: int, frontier: int) -> Applied:
+        """An event that the head already holds: make the local state durable again, and send its outputs again."""
+        pet_id, delivery = stored.pet.pet_id, stored.delivery
+        applied = Applied(repeated=True)
+        pending = [p for p in delivery.pending if p.offset > frontier]
+        if stored.generation != self._generation:
+            stored.generation = self._generation
+            for event in pending:
+                for kind in (k for k in "idc" if k in event.kinds):
+                    applied.records.append(
+                        (rows.row_key(pet_id, kind, event.offset), self._need(pet_id, kind, event.offset))
+                    )
+            applied.records.append((rows.head_key(pet_id), self._head(stored)))
+            unsure = [g.row for g in delivery.garbage if g.deleted > frontier]
+            applied.records += [(rows.row_key(pet_id, "c", row), None) for row in unsure]
+        if any(event.offset == offset for event in pending):
+            applied.outputs = rows.decode_event_row(self._need(pet_id, "c", offset)).outputs
+        return applied

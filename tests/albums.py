@@ -1,0 +1,50 @@
+"""Makes facts with realistic vectors for tests: bursts of unit vectors around random directions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from schemas.facts import EmbeddedImage, ImagesEmbedded, JobContext, Quality
+from tables.vectors import quantize
+
+MODEL = "test-model@1"
+DIMENSION = 64
+
+
+def unit(values: np.ndarray) -> np.ndarray:
+    return values / np.linalg.norm(values)
+
+
+class Directions:
+    """Seeded directions and vectors near them; `spread` .5 gives a cosine of about .9 to the direction."""
+
+    def __init__(self, seed: int, dimension: int = DIMENSION) -> None:
+        self._random = np.random.default_rng(seed)
+        self.dimension = dimension
+
+    def new(self) -> np.ndarray:
+        return unit(self._random.normal(size=self.dimension))
+
+    def near(self, direction: np.ndarray, spread: float = 0.5) -> bytes:
+        return quantize(unit(direction + spread * self.new()))
+
+
+def image(image_id: str, vector: bytes, quality: float = 0.5) -> EmbeddedImage:
+    return EmbeddedImage(image_id, vector, Quality(score=quality), phash=hash_of(vector), width=64, height=48)
+
+
+def hash_of(vector: bytes) -> int:
+    return int.from_bytes(vector[:8], "little")
+
+
+def embedded(
+    images: list[EmbeddedImage],
+    *,
+    job_id: str = "job",
+    part: int = 1,
+    parts: int = 1,
+    dimension: int = DIMENSION,
+    **job: object,
+) -> ImagesEmbedded:
+    context = JobContext(job_id=job_id, part=part, parts=parts, **job)  # type: ignore[arg-type]
+    return ImagesEmbedded(job=context, model=MODEL, dimension=DIMENSION, images=tuple(images))
