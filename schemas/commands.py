@@ -5,9 +5,13 @@ Made by `bridges.translate`, read by the embed agent and by the job projection.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
+
+from schemas.errors import DeadLetter, UnknownVersion
+from schemas.ids import check_id
 
 MAX_IMAGES_PER_COMMAND: Final = 64
 EMBED_IMAGES_TYPE: Final = "media.EmbedImages.v1"
@@ -38,3 +42,35 @@ class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     enqueued_at: str = ""
     source: str = ""
+
+
+_decoder = msgspec.json.Decoder(EmbedImages)
+
+
+def decode_command(raw: bytes | None) -> EmbedImages:
+    """The command of a message on `media.jobs`.
+
+    Raises UnknownVersion for a newer release's command, DeadLetter for anything that is no command; both name the
+    field.
+    """
+    try:
+        command = _decoder.decode(raw or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if "$.version" in str(error) or "$.type" in str(error):
+            raise UnknownVersion(f"not a command of this release: {error}") from error
+        raise DeadLetter(f"not a command: {error}") from error
+    check_id(command.pet_id, "pet_id")
+    check_id(command.job_id, "job_id")
+    for index, image_id in enumerate(command.image_ids):
+        check_id(image_id, f"image_ids[{index}]")
+    return command
+
+
+def split_images(template: EmbedImages, image_ids: Sequence[str]) -> list[EmbedImages]:
+    """Commands of at most 64 images for one job; at least one, so that a job without images is asked too."""
+    step = MAX_IMAGES_PER_COMMAND
+    chunks = [tuple(image_ids[start : start + step]) for start in range(0, len(image_ids), step)] or [()]
+    return [
+        msgspec.structs.replace(template, part=part, parts=len(chunks), image_ids=chunk, job_images=len(image_ids))
+        for part, chunk in enumerate(chunks, start=1)
+    ]

@@ -2,7 +2,8 @@
 
     {pet}/i/{offset}   images of one event: vectors and where each was put          never rewritten
     {pet}/d/{offset}   ids of images and jobs done with, a segment of the album     never rewritten
-    {pet}/c/{offset}   components that an event touched, and its outputs            never rewritten, dropped once superseded
+    {pet}/c/{offset}   components that an event touched, and its outputs            never rewritten, dropped once
+    superseded
     {pet}/h            the head: counters, and where the newest row of each component stands; the commit point
     /partition         policy and model in force on the partition
 
@@ -199,3 +200,13 @@ def decode_head(raw: bytes) -> Head:
 def decode_partition(raw: bytes) -> PartitionRow:
     """Inverse of `encode`."""
     return _partition.decode(raw)
+
+
+def supersedes(key: bytes, old: bytes | None, new: bytes) -> bool:
+    """Whether `new` may replace `old` under `key` during recovery: a head never goes back in the log.
+
+    State is a function of a prefix of the log, so of two heads the one further on is right, whoever wrote last.
+    """
+    if old is None or not key.endswith(b"/h"):
+        return True
+    return decode_head(new).state.last_offset >= decode_head(old).state.last_offset

@@ -1,0 +1,71 @@
+"""A Faust table whose changelog records wait for the agent, instead of for Faust's producer buffer.
+
+Faust hands changelog records to a buffer that gives up flushing after 0.1 s without progress and lets the offsets
+commit (faust-streaming 0.15.3, `ProducerBuffer.flush`), so a crash loses state that was committed as done. This table
+only collects the records of the puts; `agents.delivery` publishes them and waits for the broker's word before it
+acknowledges the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+from faust.types import EventT, FutureMessage
+
+from tables.rows import supersedes
+
+
+class DurableTable(faust.Table):
+    """Types are bytes to bytes. `take_unpublished` must be called in the same step as the puts, before any await."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unpublished: list[FutureMessage] = []
+
+    def send_changelog(
+        self,
+        partition: int | None,
+        key: Any,
+        value: Any,
+        key_serializer: Any = None,
+        value_serializer: Any = None,
+    ) -> FutureMessage:
+        """Collect the record; see the module."""
+        record = self.changelog_topic.as_future_message(
+            key=key,
+            value=value,
+            partition=partition,
+            key_serializer=key_serializer or self.key_serializer,
+            value_serializer=value_serializer or self.value_serializer,
+            callback=self._on_changelog_sent,
+            eager_partitioning=True,
+        )
+        self._unpublished.append(record)
+        return record
+
+    def take_unpublished(self) -> list[FutureMessage]:
+        """The records collected since the last call, in the order of the puts."""
+        records, self._unpublished = self._unpublished, []
+        return records
+
+    def apply_changelog_batch(self, batch: Iterable[EventT]) -> None:
+        """Recover local state, but never let a head go back: a stale writer's late record loses."""
+        kept: list[EventT] = []
+        newest: dict[tuple[int, bytes], bytes | None] = {}
+        last = {}
+        for event in batch:
+            message = event.message
+            last[message.tp] = message.offset
+            slot = (message.partition, message.key)
+            if message.value is not None:
+                database = self.data._db_for_partition(message.partition)
+                old = newest[slot] if slot in newest else database.get(message.key)
+                if not supersedes(message.key, old, message.value):
+                    continue
+            newest[slot] = message.value
+            kept.append(event)
+        super().apply_changelog_batch(kept)
+        for tp, offset in last.items():
+            self.data.set_persisted_offset(tp, offset)

@@ -1,0 +1,103 @@
+"""The fold agent: reads `media.pet-log`, folds each fact into its pet's rows, sends what follows from it.
+
+Runs in the app `media-fold`, which owns the pet table. Everything that decides is in `tables`; here is only the order
+of the calls: decode → fold → put rows → send outputs → acknowledge when all of it is durable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from faust.types import EventT, StreamT, TopicT
+
+from agents.dead_letters import fact_record, send_dead_letter
+from agents.delivery import Delivery, Ticket
+from agents.durable_table import DurableTable
+from schemas.codec import decode_fact
+from schemas.errors import DeadLetter
+from schemas.headers import build_headers, header
+from schemas.telemetry import Counter, Histogram, Unmeasured
+from schemas.topics import PARTITION_FACTS_KEY
+from tables import partition as partition_facts
+from tables.changes import Position
+from tables.outputs import Channel
+from tables.store import Applied, PetStore
+
+log = structlog.get_logger(__name__)
+SOURCE = "/fold"
+
+
+@dataclass
+class FoldMetrics:
+    """What the fold counts."""
+
+    events: Counter = field(default_factory=Unmeasured)
+    versions: Counter = field(default_factory=Unmeasured)
+    seconds: Histogram = field(default_factory=Unmeasured)
+
+
+class Folder:
+    """Folds events into `table` and sends outputs to `topics` (one per channel, `deadletter` among them)."""
+
+    def __init__(
+        self, delivery: Delivery, table: DurableTable, topics: dict[Channel, TopicT], metrics: FoldMetrics | None = None
+    ) -> None:
+        self._delivery = delivery
+        self._table = table
+        self._topics = topics
+        self._metrics = metrics or FoldMetrics()
+        self._store = PetStore(table.get)
+
+    async def run(self, stream: StreamT[Any]) -> None:
+        """The agent's body. No exception leaves it: what is not a dead letter ends the process."""
+        async for event in stream.noack().events():
+            ticket = await self._delivery.admit(event)
+            if ticket is None:
+                continue
+            try:
+                self._handle(ticket, event)
+                await ticket.publish()
+                ticket.close()
+            except Exception as error:
+                log.exception("fold_failed", partition=event.message.partition, offset=event.message.offset)
+                self._delivery.abort(f"fold of offset {event.message.offset} failed: {error!r}")
+
+    def _handle(self, ticket: Ticket, event: EventT) -> None:
+        """Fold one event: no await, so that puts and their changelog records stay together."""
+        message = event.message
+        try:
+            envelope, _ = decoded = decode_fact(message.value)
+            applied = self._apply(ticket, decoded)
+        except DeadLetter as error:
+            record = fact_record(message, str(error))
+            send_dead_letter(ticket, self._topics["deadletter"], record, source=SOURCE, key=message.key)
+            log.warning("fact_dead_lettered", reason=str(error), offset=message.offset)
+            return
+        ticket.put(self._table, applied.records)
+        traceparent = header(message.headers, "traceparent")
+        for output in applied.outputs:
+            headers = build_headers(
+                event_id=output.id,
+                event_type=output.type,
+                source=SOURCE,
+                time=envelope.time,
+                traceparent=traceparent,
+            )
+            ticket.send(self._topics[output.channel], key=message.key, value=output.value, headers=headers)
+            if output.channel == "versions" and not applied.repeated:
+                self._metrics.versions.inc()
+        self._metrics.events.inc()
+
+    def _apply(self, ticket: Ticket, decoded: tuple[Any, Any]) -> Applied:
+        envelope, fact = decoded
+        message = ticket.event.message
+        pet_id = message.key.decode()
+        if pet_id == PARTITION_FACTS_KEY:
+            return Applied([partition_facts.record(self._table.get, fact, message.offset)])
+        force = partition_facts.in_force(self._table.get, message.offset)
+        at = Position(message.partition, message.offset, envelope.time, force.policy)
+        return self._store.apply(
+            pet_id, fact, at, force.model, frontier=ticket.frontier, generation=message.generation_id
+        )

@@ -1,0 +1,1 @@
+"""From an image id to what is recorded about the image: fetch, decode, measure, embed."""

@@ -1,0 +1,77 @@
+"""The producer lease: a worker that may have lost its partitions writes nothing more.
+
+A worker stopped for longer than its session timeout (SIGSTOP, a suspended machine) goes on where it was: before its
+next heartbeat tells it that others have its partitions, it writes stale state over theirs. So the time of the last
+successful heartbeat is kept, taken before the request was sent, and every produce request checks it: older than the
+lease → abort. The wraps are on aiokafka 0.14's `GroupCoordinator` and `Sender`, which have no hook for this.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.producer.sender import Sender
+
+from agents.abort import Abort, abort_process
+
+
+class Lease:
+    """Valid for `seconds` after the last heartbeat or join that the broker answered. Not armed before the first
+    join.
+    """
+
+    def __init__(
+        self, seconds: float, *, clock: Callable[[], float] = time.monotonic, abort: Abort = abort_process
+    ) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._abort = abort
+        self._renewed: float | None = None
+
+    def now(self) -> float:
+        """The lease's clock, to be read before a request is sent."""
+        return self._clock()
+
+    def renew(self, since: float) -> None:
+        """The broker has answered a request sent at `since`. Aborts when the lease had run out by then."""
+        self.check()
+        self._renewed = since
+
+    def restart(self) -> None:
+        """The worker has joined the group (again) and reads on from what is committed."""
+        self._renewed = self._clock()
+
+    def check(self) -> None:
+        """Abort when the lease has run out."""
+        if self._renewed is not None and (age := self._clock() - self._renewed) > self.seconds:
+            self._abort(f"producer lease ran out: no heartbeat answered for {age:.1f} s (lease {self.seconds:.1f} s)")
+
+
+def install(lease: Lease) -> None:
+    """Put every consumer group member and producer of this process under `lease`. Once a process."""
+    heartbeat, rejoin = GroupCoordinator._do_heartbeat, GroupCoordinator._do_rejoin_group
+    send = Sender._send_produce_req
+
+    async def leased_heartbeat(self: Any) -> Any:
+        sent = lease.now()
+        answered = await heartbeat(self)
+        if answered:
+            lease.renew(sent)
+        return answered
+
+    async def leased_rejoin(self: Any, *args: Any, **kwargs: Any) -> Any:
+        joined = await rejoin(self, *args, **kwargs)
+        if joined:
+            lease.restart()
+        return joined
+
+    async def leased_send(self: Any, *args: Any, **kwargs: Any) -> Any:
+        lease.check()
+        return await send(self, *args, **kwargs)
+
+    GroupCoordinator._do_heartbeat = leased_heartbeat
+    GroupCoordinator._do_rejoin_group = leased_rejoin
+    Sender._send_produce_req = leased_send
