@@ -33,7 +33,7 @@ from schemas.facts import EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
 from schemas.headers import Headers, build_headers, header, timestamp
 from schemas.ids import message_id
 from schemas.public import JOB_STATUS_TYPE, DeadLetterRecord, JobStatus
-from schemas.telemetry import Counter, Histogram, Unmeasured
+from schemas.telemetry import Counter, Unmeasured
 
 log = structlog.get_logger(__name__)
 SOURCE = "/embed"
@@ -74,8 +74,8 @@ class EmbedMetrics:
     """What the agent counts."""
 
     embedded: Counter = field(default_factory=Unmeasured)
+    known: Counter = field(default_factory=Unmeasured)
     failed: Callable[[str], Counter] = lambda kind: Unmeasured()
-    command_seconds: Histogram = field(default_factory=Unmeasured)
 
 
 class EmbedAgent:
@@ -182,6 +182,7 @@ class EmbedAgent:
         results = await asyncio.gather(*(self._try_image(image_id) for image_id in new))
         images = tuple(r for r in results if isinstance(r, EmbeddedImage))
         self._metrics.embedded.inc(len(images))
+        self._metrics.known.inc(len(known))
         return ImagesEmbedded(
             job=job_context(command),
             model=self._model.model_id,

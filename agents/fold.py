@@ -6,7 +6,9 @@ of the calls: decode → fold → put rows → send outputs → acknowledge when
 
 from __future__ import annotations
 
+import time as clock
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -31,9 +33,13 @@ SOURCE = "/fold"
 
 @dataclass
 class FoldMetrics:
-    """What the fold counts."""
+    """What the fold counts. `job_seconds`: from enqueued to settled, successful jobs."""
 
     events: Counter = field(default_factory=Unmeasured)
+    repeated: Counter = field(default_factory=Unmeasured)
+    succeeded: Counter = field(default_factory=Unmeasured)
+    failed: Counter = field(default_factory=Unmeasured)
+    job_seconds: Histogram = field(default_factory=Unmeasured)
     versions: Counter = field(default_factory=Unmeasured)
     seconds: Histogram = field(default_factory=Unmeasured)
 
@@ -69,7 +75,9 @@ class Folder:
         message = event.message
         try:
             envelope, _ = decoded = decode_fact(message.value)
+            started = clock.perf_counter()
             applied = self._apply(ticket, decoded)
+            self._metrics.seconds.observe(clock.perf_counter() - started)
         except DeadLetter as error:
             record = fact_record(message, str(error))
             send_dead_letter(ticket, self._topics["deadletter"], record, source=SOURCE, key=message.key)
@@ -86,9 +94,23 @@ class Folder:
                 traceparent=traceparent,
             )
             ticket.send(self._topics[output.channel], key=message.key, value=output.value, headers=headers)
-            if output.channel == "versions" and not applied.repeated:
-                self._metrics.versions.inc()
+        self._measure(applied, decoded[1], envelope.time)
+
+    def _measure(self, applied: Applied, fact: Any, time: str) -> None:
+        if applied.repeated:
+            self._metrics.repeated.inc()
+            return
         self._metrics.events.inc()
+        channels = {output.channel for output in applied.outputs}
+        if "versions" in channels:
+            self._metrics.versions.inc()
+        if "deadletter" in channels:
+            self._metrics.failed.inc()
+        elif "status" in channels:
+            self._metrics.succeeded.inc()
+            if enqueued := fact.job.enqueued_at:
+                waited = datetime.fromisoformat(time) - datetime.fromisoformat(enqueued)
+                self._metrics.job_seconds.observe(waited.total_seconds())
 
     def _apply(self, ticket: Ticket, decoded: tuple[Any, Any]) -> Applied:
         envelope, fact = decoded

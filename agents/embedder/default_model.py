@@ -43,8 +43,10 @@ def ensure_default_model(cache_dir: Path) -> Path:
         return target
     weights = find_weights()
     # `onnx` writes the file and is not needed to run it: a deployment with its own model goes without.
-    from agents.embedder.efficientnet_lite import build
-
+    try:
+        from agents.embedder.efficientnet_lite import build
+    except ImportError as error:
+        raise StopProcess(f"MODEL_PATH: not set, and building the default model needs {error.name}") from error
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:

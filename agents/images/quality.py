@@ -66,9 +66,10 @@ def resolution(width: int, height: int) -> float:
 def sharpness(gray: Gray, clipped: NDArray[np.bool_] | None = None) -> float:
     """Sharpness of the sharpest tiles, 0…1; a subject in focus before a blurred background is sharp.
 
-    For each of 12 × 12 tiles r² = (T − 24σ²)/64 / (V − σ² + 25): T the mean squared Sobel gradient (Tenengrad;
-    Krotkov 1987), of which white noise of variance σ² makes 24σ², V the tile's variance. r² does not change with
-    the exposure. The mean r² of the best 15 % of the tiles becomes r²/(r² + 0.12) / (1 + (σ/12)²).
+    For each of 12 × 12 tiles r² = (T − F)/64 / (V − σ² + 25): T the mean squared Sobel gradient (Tenengrad; Krotkov
+    1987), V the tile's variance; r² does not change with the exposure. F is the noise's share of T: at least 24σ², what
+    white noise makes, and at least the T of the smoothest tenth of the tiles, which counts noise that resizing has
+    smoothed. The mean r² of the best 15 % of the tiles becomes r²/(r² + 0.12) / (1 + (σ/12)²).
     σ: see `noise_sigma`.
     """
     if min(gray.shape) < 3:
@@ -76,8 +77,11 @@ def sharpness(gray: Gray, clipped: NDArray[np.bool_] | None = None) -> float:
     if clipped is None:
         clipped = np.zeros(gray.shape, dtype=bool)
     tiles = _tiles(gray, clipped)
+    if not (tiles.usable > 0.5).any():
+        return 0.0
     sigma = noise_sigma(tiles)
-    gradient = np.maximum(tiles.gradient - 24 * sigma**2, 0.0) / 64
+    floor = max(24 * sigma**2, float(np.quantile(tiles.gradient[tiles.usable > 0.5], 0.1)))
+    gradient = np.maximum(tiles.gradient - floor, 0.0) / 64
     variance = np.maximum(tiles.variance - sigma**2, 0.0) + MIN_TILE_VARIANCE
     ratios = np.sort(gradient / variance * tiles.usable)[::-1]
     best = float(ratios[: max(round(ratios.size * BEST_SHARE), 1)].mean())

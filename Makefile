@@ -1,0 +1,54 @@
+# Everything runs in .venv, made from requirements.lock. Needs Python 3.11+ and nothing else.
+PYTHON ?= python3
+PHOTOS ?=
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TOOLS := .local/tools
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down clean test lint bench lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Run the main job on real photos (PHOTOS=folder for your own, one sub-folder a pet)
+	@$(BIN)/python -m app.local demo $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+up: $(STAMP) ## Start the servers and the service in the background; addresses go to .local/env
+	@$(BIN)/python -m app.local up
+
+down: $(STAMP) ## Stop them; the data stays
+	@$(BIN)/python -m app.local down
+
+clean: $(STAMP) ## Stop them and remove the data
+	@$(BIN)/python -m app.local clean
+
+test: $(STAMP) ## Run all tests
+	$(BIN)/pytest
+
+lint: $(STAMP) ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure, and print the figures of docs
+	@$(BIN)/python -m tests.bench
+
+lock: ## Resolve the dependencies again into requirements.lock
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet uv==$(UV_VERSION)
+	$(TOOLS)/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --extra cpu --extra local --extra dev pyproject.toml -o requirements.lock
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@touch $@

@@ -1,0 +1,57 @@
+"""Opens the clients of Redis, Kafka and Postgres as the settings say. Used by the roles that are not Faust apps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from redis.asyncio import Redis
+
+from app.settings import Settings
+from projections.pool import create_pool
+from schemas.topics import MAX_MESSAGE_BYTES
+
+
+def open_redis(settings: Settings, blocks_for_seconds: float = 0.0) -> Redis:
+    """A client that does not decode; it connects when first used.
+
+    `blocks_for_seconds`: longest blocking read; a socket timeout below it would end every quiet read as an error.
+    """
+    timeout = settings.redis_socket_timeout
+    options: dict[str, Any] = {
+        "username": settings.redis_username,
+        "password": settings.redis_password.get_secret_value() if settings.redis_password else None,
+        "max_connections": settings.redis_pool_max_connections,
+        "socket_timeout": None if timeout is None else max(timeout, blocks_for_seconds + 1.0),
+        "socket_connect_timeout": settings.redis_socket_connect_timeout,
+        "health_check_interval": settings.redis_healthcheck_interval,
+        "retry_on_timeout": settings.redis_retry_on_timeout,
+    }
+    url = settings.redis_url.get_secret_value()
+    if settings.redis_ssl and url.startswith("redis://"):
+        url = "rediss://" + url.removeprefix("redis://")
+    if settings.redis_ssl_ca_certs is not None:
+        options["ssl_ca_certs"] = str(settings.redis_ssl_ca_certs)
+    return Redis.from_url(url, **options)
+
+
+def create_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
+    """An idempotent producer with acks=all, not started. Must be called on the loop that uses it."""
+    return AIOKafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        max_request_size=MAX_MESSAGE_BYTES,
+    )
+
+
+def open_pool(settings: Settings) -> Any:
+    """An asyncpg pool; it connects when first used."""
+    return create_pool(
+        settings.database_url.get_secret_value(),
+        size=settings.database_pool_size,
+        statement_timeout_ms=settings.database_statement_timeout_ms,
+        ssl_mode=settings.database_ssl_mode,
+    )

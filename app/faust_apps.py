@@ -1,0 +1,80 @@
+"""Makes the Faust apps of the embed and fold roles, with the settings that survived the faults (docs/delivery.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import faust
+from faust.types import AppT, TopicT
+
+from agents.durable_table import DurableTable
+from app.settings import Settings
+from schemas.topics import MAX_MESSAGE_BYTES, Topic
+
+LEASE_MARGIN_SECONDS: Final = 1.0
+ROCKSDB_OPTIONS: Final[dict[str, Any]] = {
+    "driver": "rocksdict",
+    # A database a partition: faust's defaults take 2 GiB of cache for each.
+    "block_cache_size": 16 * 2**20,
+    "block_cache_compressed_size": 4 * 2**20,
+    "write_buffer_size": 8 * 2**20,
+    "max_write_buffer_number": 2,
+    "max_open_files": 256,
+}
+
+
+def group_id(settings: Settings, role: str) -> str:
+    """Consumer group and Faust app id of a role, e.g. ``media-fold``."""
+    return f"{settings.kafka_topic_prefix}media-{role}"
+
+
+def create_app(settings: Settings, role: str) -> AppT:
+    """The Faust app of a worker of `role`. It has no web server; app.telemetry.ops_server answers for it."""
+    name = group_id(settings, role)
+    brokers = settings.kafka_bootstrap_servers.split(",")
+    datadir = settings.data_dir / f"{role}-{settings.worker_id}"
+    datadir.parent.mkdir(parents=True, exist_ok=True)
+    return faust.App(
+        name,
+        broker=[f"aiokafka://{broker.strip()}" for broker in brokers],
+        store="rocksdb://",
+        datadir=str(datadir),
+        Table=DurableTable,
+        autodiscover=False,
+        web_enabled=False,
+        processing_guarantee="at_least_once",
+        # Static membership: a restarted worker takes its partitions back without waiting for a session timeout.
+        consumer_group_instance_id=f"{name}-{settings.worker_id}",
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.kafka_session_timeout_seconds,
+        broker_heartbeat_interval=1.0,  # the lease lives on heartbeats
+        broker_commit_interval=1.0,
+        producer_acks=-1,
+        producer_linger=0,
+        producer_max_batch_size=2**20,  # 16 KB costs half the rate
+        producer_max_request_size=MAX_MESSAGE_BYTES,
+        producer_threaded=False,
+        stream_wait_empty=True,
+        topic_disable_leader=True,
+        topic_allow_declare=True,
+        topic_partitions=settings.kafka_partitions,
+        topic_replication_factor=settings.kafka_replication_factor,
+        table_standby_replicas=0,
+    )
+
+
+def raw_topic(app: AppT, topic: Topic) -> TopicT:
+    """A topic of bytes; it must exist (app.prepare makes it)."""
+    return app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def durable_table(app: AppT, name: str) -> DurableTable:
+    """A table of bytes whose changelog the delivery module publishes."""
+    table: DurableTable = app.Table(
+        name,
+        key_type=bytes,
+        value_type=bytes,
+        options=ROCKSDB_OPTIONS,
+        extra_topic_configs={"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
+    )
+    return table

@@ -1,0 +1,122 @@
+"""The embed role: `media.jobs` → images → vectors → `media.pet-log`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from faust.types import StreamT
+
+from agents.delivery import Delivery
+from agents.embed import EmbedAgent, EmbedMetrics, EmbedTopics, Model
+from agents.embedder.batcher import Batcher
+from agents.embedder.embedder import Embedder
+from agents.images.fsspec_source import FsspecSource
+from agents.images.pipeline import ImagePipeline, PipelineMetrics
+from agents.images.sources import ImageSource
+from agents.images.storage_service import StorageServiceSource, client_session
+from app.faust_apps import create_app, durable_table, raw_topic
+from app.models import open_embedder
+from app.roles.faust_worker import run_faust
+from app.roles.role import Role
+from app.settings import Settings
+from app.telemetry import metric_defs as defs
+from app.telemetry.health import Check
+
+COMMANDS_IN_FLIGHT = 64
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM. Raises StopProcess when the model cannot be used."""
+    role = Role.prepare("embed", settings)
+    embedder = open_embedder(settings)
+    app, topics = create_app(settings, "embed"), settings.topics()
+    table = durable_table(app, "known-images")
+    outputs = EmbedTopics(
+        jobs=raw_topic(app, topics.jobs),
+        pet_log=raw_topic(app, topics.pet_log),
+        status=raw_topic(app, topics.jobs_status),
+        deadletter=raw_topic(app, topics.deadletter),
+    )
+    # The topic's oldest commands may have been deleted after its seven days, so holes are possible.
+    delivery = Delivery(app, window=COMMANDS_IN_FLIGHT, contiguous=False)
+    metrics = EmbedMetrics(
+        embedded=role.metrics.counter(defs.IMAGES_EMBEDDED),
+        known=role.metrics.counter(defs.IMAGES_KNOWN),
+        failed=lambda kind: role.metrics.counter(defs.IMAGE_FAILURES, kind=kind),
+    )
+
+    @app.agent(raw_topic(app, topics.jobs), name="embed", concurrency=1)
+    async def embed(stream: StreamT[bytes]) -> None:
+        async with _pipeline(role, embedder) as (source, pipeline):
+            agent = EmbedAgent(
+                delivery,
+                table,
+                outputs,
+                Model(embedder.model_id, embedder.dimension, embedder.device),
+                embed_image=pipeline.embed_image,
+                list_images=source.list_images,
+                clock=lambda: datetime.now(UTC),
+                metrics=metrics,
+            )
+            await agent.run(stream)
+
+    run_faust(role, app, {"model": Check(True, f"{embedder.model_id} on {embedder.device}")})
+
+
+@contextlib.asynccontextmanager
+async def _pipeline(role: Role, embedder: Embedder) -> AsyncIterator[tuple[ImageSource, ImagePipeline]]:
+    """The image source and the pipeline behind it, for as long as the block runs."""
+    settings = role.settings
+    batcher = Batcher(
+        embedder,
+        max_batch=settings.embedding_batch_size,
+        batch_sizes=role.metrics.histogram(defs.BATCH_IMAGES),
+        seconds=role.metrics.histogram(defs.INFERENCE_SECONDS),
+    )
+    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1), thread_name_prefix="decode") as threads:
+        async with _source(settings) as source:
+            await batcher.start()
+            try:
+                yield (
+                    source,
+                    ImagePipeline(
+                        source,
+                        batcher,
+                        decode_executor=threads,
+                        fetch_concurrency=settings.image_concurrency,
+                        max_pixels=settings.image_max_pixels,
+                        metrics=PipelineMetrics(
+                            fetch_seconds=role.metrics.histogram(defs.FETCH_SECONDS),
+                            decode_seconds=role.metrics.histogram(defs.DECODE_SECONDS),
+                        ),
+                    ),
+                )
+            finally:
+                await batcher.stop()
+
+
+@contextlib.asynccontextmanager
+async def _source(settings: Settings) -> AsyncIterator[ImageSource]:
+    """IMAGE_SOURCE when it is set, else the storage service."""
+    if settings.image_source is not None:
+        with ThreadPoolExecutor(settings.image_concurrency, thread_name_prefix="fetch") as threads:
+            yield FsspecSource(
+                settings.image_source,
+                max_bytes=settings.image_max_bytes,
+                timeout=settings.image_timeout_seconds,
+                executor=threads,
+            )
+        return
+    async with client_session(
+        connections=settings.image_concurrency, timeout=settings.image_timeout_seconds
+    ) as session:
+        yield StorageServiceSource(
+            settings.storage_service_url,
+            settings.storage_service_token.get_secret_value(),
+            max_bytes=settings.image_max_bytes,
+            session=session,
+        )

@@ -1,0 +1,45 @@
+"""The fold role: `media.pet-log` → pet table, versions, public messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.types import StreamT
+
+from agents.delivery import Delivery
+from agents.fold import Folder, FoldMetrics
+from app.faust_apps import create_app, durable_table, raw_topic
+from app.roles.faust_worker import run_faust
+from app.roles.role import Role
+from app.settings import Settings
+from app.telemetry import metric_defs as defs
+from tables.outputs import Channel
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM."""
+    role = Role.prepare("fold", settings)
+    app, topics = create_app(settings, "fold"), settings.topics()
+    table = durable_table(app, "pets")
+    outputs: dict[Channel, Any] = {
+        "versions": raw_topic(app, topics.pet_versions),
+        "updated": raw_topic(app, topics.clusters_updated),
+        "status": raw_topic(app, topics.jobs_status),
+        "deadletter": raw_topic(app, topics.deadletter),
+    }
+    metrics = FoldMetrics(
+        events=role.metrics.counter(defs.EVENTS_FOLDED),
+        repeated=role.metrics.counter(defs.EVENTS_REPEATED),
+        versions=role.metrics.counter(defs.VERSIONS),
+        seconds=role.metrics.histogram(defs.FOLD_SECONDS),
+        succeeded=role.metrics.counter(defs.JOBS_PROCESSED, result="success"),
+        failed=role.metrics.counter(defs.JOBS_PROCESSED, result="dead_letter"),
+        job_seconds=role.metrics.histogram(defs.JOB_SECONDS),
+    )
+    folder = Folder(Delivery(app), table, outputs, metrics)
+
+    @app.agent(raw_topic(app, topics.pet_log), name="fold", concurrency=1)
+    async def fold(stream: StreamT[bytes]) -> None:
+        await folder.run(stream)
+
+    run_faust(role, app)

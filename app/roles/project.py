@@ -1,0 +1,113 @@
+"""The projector role: versions and job messages → Postgres and the answer cache."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiokafka import ConsumerRecord
+
+from app.clients import create_producer, open_pool, open_redis
+from app.faust_apps import group_id
+from app.roles.bridge import PING_SECONDS, start_producer
+from app.roles.role import Role, stop_signal
+from app.settings import Settings
+from app.telemetry import metric_defs as defs
+from app.telemetry.health import Check, ping_check
+from projections.cache import AnswerCache
+from projections.rebuild import LogVersions
+from projections.runner import Projector
+from projections.telemetry import ProjectorMetrics
+from schemas.headers import build_headers, timestamp
+from schemas.ids import message_id
+from schemas.public import DEAD_LETTER_TYPE, DeadLetterRecord
+
+SOURCE = "/project"
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM."""
+    asyncio.run(_run(Role.prepare("project", settings)))
+
+
+async def _run(role: Role) -> None:
+    stopping = stop_signal()
+    settings = role.settings
+    redis, pool = open_redis(settings), open_pool(settings)
+    producer = create_producer(settings, "media-project")
+    projector = _projector(role, redis, pool, producer)
+
+    async def readiness() -> dict[str, Check]:
+        ready = projector.ready
+        return {
+            "redis": await ping_check(redis.ping, PING_SECONDS),
+            "postgres": await ping_check(lambda: pool.fetchval("SELECT 1"), PING_SECONDS),
+            "projector": Check(ready, "reading" if ready else "joining the consumer group"),
+        }
+
+    async with role.operated(readiness), pool:
+        await start_producer(producer)
+        await projector.start()
+        ended = asyncio.create_task(projector.wait())
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await projector.stop()  # raises what ended it, so that the supervisor sees a failed process
+            await ended
+        finally:
+            stop.cancel()
+            await producer.stop()
+            await redis.aclose()
+
+
+def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
+    settings, metrics = role.settings, role.metrics
+    name = group_id(settings, "project")
+
+    async def dead_letter(record: ConsumerRecord, reason: str) -> None:
+        await _send_dead_letter(producer, settings.topics().deadletter.name, record, reason)
+
+    return Projector(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        topics=settings.topics(),
+        pool=pool,
+        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
+        replay=LogVersions(bootstrap_servers=settings.kafka_bootstrap_servers, topics=settings.topics()).replay,
+        dead_letter=dead_letter,
+        group_id=name,
+        client_id=name,
+        instance_id=f"{name}-{settings.worker_id}",
+        metrics=ProjectorMetrics(
+            versions_applied=metrics.counter(defs.VERSIONS_APPLIED),
+            versions_ignored=metrics.counter(defs.VERSIONS_SKIPPED),
+            gaps=metrics.counter(defs.PROJECTION_GAPS),
+            dead_letters=metrics.counter(defs.DEAD_LETTERS, subject="fact"),
+            cache_errors=metrics.counter(defs.CACHE_FAILURES, operation="refresh"),
+            batch_seconds=metrics.histogram(defs.PROJECTION_SECONDS),
+        ),
+        consumer_options={"session_timeout_ms": int(settings.kafka_session_timeout_seconds * 1000)},
+    )
+
+
+async def _send_dead_letter(producer: Any, topic: str, record: ConsumerRecord, reason: str) -> None:
+    """Keep a message that cannot be projected. Returns when the broker has it."""
+    source_id = f"{record.topic}/{record.partition}/{record.offset}"
+    letter = DeadLetterRecord(
+        subject="fact",
+        kind="not_projected",
+        reason=reason,
+        attempts=1,
+        source_id=source_id,
+        failed_at=timestamp(datetime.fromtimestamp(record.timestamp / 1000, UTC)),
+        payload=record.value or b"",
+        pet_id=(record.key or b"").decode("utf-8", "replace"),
+    )
+    headers = build_headers(
+        event_id=message_id("deadletter", letter.subject, source_id),
+        event_type=DEAD_LETTER_TYPE,
+        source=SOURCE,
+        time=letter.failed_at,
+    )
+    await producer.send_and_wait(topic, key=record.key, value=msgspec.json.encode(letter), headers=headers)

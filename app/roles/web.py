@@ -1,0 +1,91 @@
+"""The web role: the HTTP API. Starts and answers reads with Kafka down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import faust
+from mode import Service
+
+from app.clients import open_pool, open_redis
+from app.roles.role import Role
+from app.settings import Settings
+from app.telemetry.health import Check
+from app.views.health import readiness
+from app.views.peers import PeerReadiness
+from app.views.producer import CommandProducer
+from app.views.services import WebServices
+from app.views.web_app import create_web_app
+from projections.cache import AnswerCache
+from projections.reader import ClusterReader
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Clients(Service):
+    """Opens the pool before the API answers and closes it behind the last answer."""
+
+    def __init__(self, pool: Any, redis: Any, role: Role, services: WebServices, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._pool = pool
+        self._redis = redis
+        self._role = role
+        self._services = services
+        self._operated: Any = None
+
+    async def on_start(self) -> None:
+        await self._pool
+        self._operated = self._role.operated(self._readiness)
+        await self._operated.__aenter__()
+
+    async def on_stop(self) -> None:
+        if self._operated is not None:
+            await self._operated.__aexit__(None, None, None)
+        await self._pool.close()
+        await self._redis.aclose()
+
+    async def _readiness(self) -> dict[str, Check]:
+        return await readiness(self._services)
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM."""
+    role = Role.prepare("web", settings)
+    redis, pool = open_redis(settings), open_pool(settings)
+    producer = CommandProducer(
+        settings.kafka_bootstrap_servers,
+        settings.topics(),
+        timeout=settings.web_store_timeout_seconds,
+        clock=_now,
+        client_id="media-web",
+    )
+    services = WebServices(
+        reader=ClusterReader(pool),
+        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
+        submit=producer.submit,
+        redis_ping=redis.ping,
+        kafka_ping=producer.ping,
+        clock=_now,
+        peers=PeerReadiness(settings.readyz_peers),
+        timeout=settings.web_store_timeout_seconds,
+        metrics=role.metrics,
+    )
+    app = create_web_app(
+        services,
+        host=settings.web_host,
+        port=settings.web_port,
+        tokens=settings.tokens(),
+        title=settings.app_name,
+        max_body_bytes=settings.web_max_body_bytes,
+        data_dir=settings.data_dir / f"web-{settings.worker_id}",
+        pages=settings.environment == "development",
+        lifespan=(producer,),
+    )
+    app.finalize()
+    worker = faust.Worker(
+        app, _Clients(pool, redis, role, services), override_logging=False, redirect_stdouts=False, quiet=True
+    )
+    worker.execute_from_commandline()

@@ -1,0 +1,293 @@
+"""Every setting of the service, and the only module that reads the environment. Called by the commands of `app`.
+
+Names are case-insensitive. A `.env` file in the working directory is read below the environment; unknown keys in it are
+ignored. An empty value counts as unset. `app.commands.settings_table` makes docs/configuration.md from this class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.facts import Policy
+from schemas.topics import DEFAULT_PARTITIONS, Topics
+
+DEFAULT_TOKEN: Final = "changeme"
+"""Accepted in ENVIRONMENT=local only."""
+INVALID_SETTING_EXIT_CODE: Final = 2
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Channels = Annotated[tuple[float, float, float] | None, NoDecode]
+Strings = Annotated[tuple[str, ...], NoDecode]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+class SettingsError(Exception):
+    """A setting is invalid. The text is one line that names each variable and why; it never holds a value."""
+
+
+def _managed(known: dict[str, Any]) -> bool:
+    """Whether the databases are managed ones, reached over a network."""
+    return known.get("environment") not in {"local", "development"}
+
+
+class Settings(BaseSettings):
+    """The validated settings. Secrets are SecretStr: neither repr nor logs show them."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        env_ignore_empty=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    # Service
+    environment: Literal["local", "development", "staging", "production"] = "local"
+    """Where the service runs. Outside `local` the default token is refused; `/docs` and `/redoc` exist only in
+    `development`."""
+    app_name: str = Field(default="sploot-media-clustering", min_length=1)
+    """Service name in logs."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    """Lowest level that is logged."""
+    worker_id: str = Field(default="1", pattern=r"^[A-Za-z0-9_.\-]{1,64}$")
+    """Stable and unique among the workers of one role: a restarted worker takes its partitions back under it."""
+    data_dir: Path = Path(".local/state")
+    """Folder of the local table files and the model cache; one a worker."""
+
+    # HTTP
+    web_host: str = "0.0.0.0"
+    """Address that the API binds."""
+    web_port: Port = 9007
+    """Port of the API."""
+    web_max_body_bytes: Positive = 1_048_576
+    """Largest request body; a larger one is answered with 413."""
+    web_store_timeout_seconds: Seconds = 5.0
+    """How long a request waits for Redis, for Postgres and for Kafka's word, each."""
+    internal_token: SecretStr = Field(
+        default=SecretStr(DEFAULT_TOKEN),
+        validation_alias=AliasChoices("INTERNAL_TOKEN", "INTERNAL_SERVICE_TOKEN"),
+        validate_default=True,
+    )
+    """Secret that callers send as `X-Internal-Token`. `INTERNAL_SERVICE_TOKEN` is read as an alias."""
+    internal_token_previous: SecretStr | None = None
+    """Second valid token, while callers change from it to `INTERNAL_TOKEN`."""
+    readyz_peers: Strings = ()
+    """Comma list of other roles' `/readyz` URLs (or `name=URL`) whose checks the API's `/readyz` includes."""
+    worker_metrics_enabled: bool = True
+    """Whether each role serves `/metrics`, `/healthz` and `/readyz`."""
+    worker_metrics_host: str = "0.0.0.0"
+    """Address that `/metrics` binds."""
+    worker_metrics_port: Port = 9105
+    """Port of `/metrics`."""
+    prometheus_multiproc_dir: Path | None = None
+    """Folder in which several processes of one machine share their metrics. prometheus-client reads the variable
+    itself, at import; the supervisor sets it."""
+
+    # Redis
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    """Redis with the job stream and the answer cache."""
+    redis_username: str | None = None
+    """User name, when not in the URL."""
+    redis_password: SecretStr | None = None
+    """Password, when not in the URL."""
+    redis_ssl: bool = False
+    """Connect with TLS."""
+    redis_ssl_ca_certs: Path | None = None
+    """File with the certificate authorities to trust."""
+    redis_pool_max_connections: Positive = 20
+    """Most connections a process opens."""
+    redis_socket_timeout: Seconds | None = None
+    """Seconds to wait for a reply; unset waits for ever."""
+    redis_socket_connect_timeout: Seconds = 5.0
+    """Seconds to wait for a connection."""
+    redis_healthcheck_interval: Annotated[int, Field(ge=0)] = 30
+    """Seconds after which an idle connection is checked before use; 0 never checks."""
+    redis_retry_on_timeout: bool = True
+    """Repeat a call once that timed out."""
+    namespace: str = Field(default="sploot.media.clusters", min_length=1)
+    """Prefix of the cache's keys: `{NAMESPACE}:state:{pet_id}`."""
+    cluster_ttl_seconds: Positive = 86_400
+    """How long a cached answer lives."""
+
+    # Job stream
+    cluster_stream_key: str = Field(default="streams:media.cluster", min_length=1)
+    """The Redis Stream that jobs come from."""
+    cluster_dead_letter_stream: str = Field(default="streams:media.cluster.deadletter", min_length=1)
+    """The Redis Stream for entries that can never succeed."""
+    cluster_stream_maxlen: Positive = 10_000
+    """Length that the bridge trims the stream to; never cuts unread jobs."""
+    cluster_stream_approximate_trim: bool = True
+    """Trim by whole nodes (`~`), which is cheaper."""
+    cluster_consumer_group: str = Field(default="media-clustering-workers", min_length=1)
+    """Consumer group of the bridge."""
+    cluster_worker_consumer_name: str = Field(default="media-clustering-worker", min_length=1)
+    """Consumer name; unique for each bridge."""
+    cluster_read_timeout_ms: Positive = 5_000
+    """How long one blocking read waits for entries."""
+    cluster_read_count: Positive = 16
+    """Most entries of one read."""
+    cluster_retry_idle_ms: Positive = 60_000
+    """Pending entries that lie idle for longer are taken over."""
+    cluster_max_attempts: Positive = 5
+    """Tries of a job or an image; the first one counts."""
+
+    # Kafka
+    kafka_bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1)
+    """Comma list of `host:port`."""
+    kafka_topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._\-]{0,64}$")
+    """Put before every topic and group name; separates deployments on one cluster."""
+    kafka_partitions: Annotated[int, Field(ge=1, le=1024)] = DEFAULT_PARTITIONS
+    """Partitions of each topic, given when the topics are made and never changed."""
+    kafka_replication_factor: Annotated[int, Field(ge=1, le=32767)] = 1
+    """Replicas of each topic; 3 in production."""
+    kafka_session_timeout_seconds: Annotated[float, Field(ge=6, le=1800, allow_inf_nan=False)] = 10.0
+    """After this long without a heartbeat a worker's partitions go to others, and the worker ends itself."""
+
+    # Postgres
+    database_url: SecretStr = SecretStr("postgresql://postgres:postgres@localhost:5433/media_clusters")
+    """Postgres with the projections."""
+    database_pool_size: Positive = 5
+    """Most connections a process opens; 15-30 in production."""
+    database_statement_timeout_ms: Positive = Field(default_factory=lambda known: 15_000 if _managed(known) else 30_000)
+    """Longest statement. Default 30000 in `local` and `development`, else 15000."""
+    database_ssl_mode: SslMode = Field(default_factory=lambda known: "require" if _managed(known) else "disable")
+    """TLS towards Postgres. Default `disable` in `local` and `development`, else `require`."""
+    retention_days: Positive = 90
+    """Days of history kept in Postgres; the latest version stays always."""
+
+    # Images
+    storage_service_url: str = Field(default="http://localhost:8000", pattern=r"^https?://[^\s]+$")
+    """Storage service: `GET {url}/internal/images/{id}`."""
+    storage_service_token: SecretStr = Field(default_factory=lambda known: known.get("internal_token", SecretStr("")))
+    """Bearer token for the storage service. Default `INTERNAL_TOKEN`."""
+    image_source: str | None = None
+    """fsspec URL template with `{image_id}`, e.g. `s3://bucket/{image_id}.jpg`; replaces the storage service."""
+    image_max_bytes: Positive = 20_000_000
+    """Largest image file."""
+    image_max_pixels: Positive = 50_000_000
+    """Most pixels of an image, checked before it is decoded."""
+    image_timeout_seconds: Seconds = 10.0
+    """Longest fetch of one image."""
+    image_concurrency: Positive = 16
+    """Images fetched at the same time."""
+
+    # Model
+    embedding_model_name: str = Field(default="efficientnet-lite0", pattern=r"^[A-Za-z0-9_.\-]{1,64}$")
+    """Name recorded with every vector."""
+    embedding_model_version: str = Field(default="1", pattern=r"^[A-Za-z0-9_.\-]{1,32}$")
+    """Version recorded with every vector."""
+    embedding_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA where it is there; `cuda` refuses to start without it."""
+    embedding_batch_size: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Most images of one inference."""
+    embedding_constant_time_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Benchmarks only: replaces the model by one that takes this long for a batch."""
+    model_path: Path | None = None
+    """ONNX file. Unset builds the default model into the cache."""
+    model_input_size: Annotated[int, Field(ge=1, le=4096)] = 224
+    """Side of the model's square input in pixels."""
+    model_dimension: Annotated[int, Field(ge=1, le=16384)] = 1280
+    """Length of the model's output vector."""
+    model_mean: Channels = None
+    """Three numbers, comma-separated: mean of R, G, B in 0…1. Unset: the default model's."""
+    model_std: Channels = None
+    """Three numbers, comma-separated: standard deviation of R, G, B. Unset: the default model's."""
+
+    # Clustering
+    max_cluster_size: Positive = 24
+    """Members that an answer lists for a cluster; the cluster may be larger. Recorded in the first policy."""
+    clustering_min_samples: Positive = 2
+    """Images that make a cluster. Recorded in the first policy."""
+    clustering_eps: float = 0.3
+    """Accepted for older deployments; has no effect."""
+
+    @field_validator("readyz_peers", "model_mean", "model_std", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("readyz_peers")
+    @classmethod
+    def _peers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(peer.partition("://")[0].rpartition("=")[2] in {"http", "https"} for peer in value):
+            raise ValueError("must be http:// or https:// URLs, each with an optional name= before it")
+        return value
+
+    @field_validator("internal_token", "internal_token_previous")
+    @classmethod
+    def _token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None or info.data.get("environment") == "local":
+            return value
+        if value.get_secret_value() == DEFAULT_TOKEN:
+            raise ValueError("the default token is refused outside ENVIRONMENT=local")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_scheme(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("image_source")
+    @classmethod
+    def _image_template(cls, value: str | None) -> str | None:
+        if value is not None and ("{image_id}" not in value or "://" not in value):
+            raise ValueError("must be an fsspec URL that holds {image_id}, e.g. file:///photos/{image_id}.jpg")
+        return value
+
+    def topics(self) -> Topics:
+        """The names of this deployment's topics."""
+        return Topics(self.kafka_topic_prefix)
+
+    def policy(self) -> Policy:
+        """The policy that is recorded when the topics are made. Its id names the settings it was made from."""
+        default = Policy()
+        sizes = (self.clustering_min_samples, self.max_cluster_size)
+        if sizes == (default.min_cluster_size, default.max_cluster_size):
+            return default
+        return Policy(policy_id="settings-{}-{}".format(*sizes), min_cluster_size=sizes[0], max_cluster_size=sizes[1])
+
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that callers may send now."""
+        previous = self.internal_token_previous
+        tokens = (self.internal_token.get_secret_value(), previous.get_secret_value() if previous else "")
+        return tuple(token for token in tokens if token)
+
+
+def load_settings() -> Settings:
+    """Read the environment and `.env`. Raises SettingsError with one line that names what is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("; ".join(_lines(error))) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env: cannot be read: {type(error).__name__}") from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    # An error's input may be a secret, so only its place and its reason are told.
+    return [
+        f"{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}"
+        for each in error.errors(include_url=False, include_input=False, include_context=False)
+        if each["loc"] and each["type"] != "default_factory_not_called"
+    ]

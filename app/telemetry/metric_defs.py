@@ -1,0 +1,117 @@
+"""Every metric of the service with its meaning: one typed list. Used by `app.telemetry.metrics` and by whoever wires.
+
+The four `media_cluster_*` of the first block keep the names and labels that existing dashboards know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
+
+
+@dataclass(frozen=True)
+class CounterDef:
+    """Counts up. The exposition adds `_total` to the name."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GaugeDef:
+    """Holds a value. `mode`: how the values of several processes of one machine become one."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    mode: GaugeMode = "livesum"
+
+
+@dataclass(frozen=True)
+class HistogramDef:
+    """Collects observations in `buckets` (upper bounds)."""
+
+    name: str
+    meaning: str
+    buckets: tuple[float, ...]
+    labels: tuple[str, ...] = ()
+
+
+MetricDef = CounterDef | GaugeDef | HistogramDef
+
+_FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_SLOW: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+# Jobs
+JOB_RESULTS: Final = ("success", "retry", "dead_letter", "invalid", "skipped", "failure")
+JOBS_PROCESSED: Final = CounterDef("media_cluster_jobs_processed", "Jobs by how they ended.", ("result",))
+JOB_SECONDS: Final = HistogramDef(
+    "media_cluster_job_processing_seconds",
+    "From enqueued to settled, successful jobs only.",
+    (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+PENDING_JOBS: Final = GaugeDef("media_cluster_pending_jobs", "Stream entries read and not acknowledged.")
+STREAM_LAG: Final = GaugeDef(
+    "media_cluster_stream_lag_seconds", "Idle time of the oldest pending stream entry.", mode="livemax"
+)
+
+# Bridge
+BRIDGE_RELAYED: Final = CounterDef("media_cluster_bridge_relayed", "Stream entries handed over to Kafka.")
+BRIDGE_INVALID: Final = CounterDef("media_cluster_bridge_invalid", "Stream entries that were dead-lettered.")
+BRIDGE_LOST: Final = CounterDef(
+    "media_cluster_bridge_lost", "Stream entries cut by a producer's MAXLEN before they were handed over: never normal."
+)
+BRIDGE_TRIMMED: Final = CounterDef("media_cluster_bridge_trimmed", "Acknowledged stream entries that were trimmed.")
+BRIDGE_UNREAD: Final = GaugeDef(
+    "media_cluster_bridge_unread", "Stream entries that no consumer of the group has read.", mode="livemax"
+)
+
+# Embed
+IMAGES_EMBEDDED: Final = CounterDef("media_cluster_images_embedded", "Images turned into vectors.")
+IMAGES_KNOWN: Final = CounterDef("media_cluster_images_known", "Images not fetched: embedded before by this model.")
+IMAGE_FAILURES: Final = CounterDef("media_cluster_image_failures", "Images that could not be used.", ("kind",))
+BATCH_IMAGES: Final = HistogramDef(
+    "media_cluster_embed_batch_images", "Images in one inference.", (1, 2, 4, 8, 16, 32, 64)
+)
+FETCH_SECONDS: Final = HistogramDef("media_cluster_image_fetch_seconds", "Fetch of one image.", _SLOW)
+DECODE_SECONDS: Final = HistogramDef("media_cluster_image_decode_seconds", "Decoding of one image.", _SLOW)
+INFERENCE_SECONDS: Final = HistogramDef("media_cluster_inference_seconds", "Inference of one batch.", _SLOW)
+
+# Fold
+EVENTS_FOLDED: Final = CounterDef("media_cluster_events_folded", "Log events folded, repeats not counted.")
+EVENTS_REPEATED: Final = CounterDef("media_cluster_events_repeated", "Log events seen again and answered from state.")
+VERSIONS: Final = CounterDef("media_cluster_versions", "Versions made.")
+FOLD_SECONDS: Final = HistogramDef("media_cluster_fold_seconds", "Folding of one event, publishing not counted.", _FAST)
+
+# Delivery
+DELIVERY_OPEN: Final = GaugeDef(
+    "media_cluster_delivery_open_events", "Events whose effects the broker has not yet confirmed."
+)
+DEAD_LETTERS: Final = CounterDef("media_cluster_dead_letters", "Messages sent to the dead-letter topic.", ("subject",))
+
+# Projection
+VERSIONS_APPLIED: Final = CounterDef("media_cluster_versions_applied", "Versions written to Postgres.")
+VERSIONS_SKIPPED: Final = CounterDef("media_cluster_versions_skipped", "Versions that Postgres held already.")
+PROJECTION_GAPS: Final = CounterDef("media_cluster_projection_gaps", "Versions that did not follow the one before.")
+PROJECTION_LAG: Final = GaugeDef(
+    "media_cluster_projection_lag_messages", "Messages not yet projected, all partitions together."
+)
+PROJECTION_SECONDS: Final = HistogramDef(
+    "media_cluster_projection_write_seconds", "One transaction of a projection.", _SLOW
+)
+CACHE_FAILURES: Final = CounterDef("media_cluster_cache_failures", "Failed calls to the answer cache.", ("operation",))
+
+# Web
+WEB_REQUESTS: Final = CounterDef("media_cluster_web_requests", "Requests answered.", ("method", "route", "status"))
+WEB_SECONDS: Final = HistogramDef("media_cluster_web_request_seconds", "From request to answer.", _FAST, ("route",))
+WEB_READS: Final = CounterDef(
+    "media_cluster_web_reads", "Reads of clusters by where the answer came from.", ("origin",)
+)
+WEB_SUBMITS: Final = CounterDef("media_cluster_web_submits", "Jobs submitted over HTTP.", ("result",))
+
+ALL: Final[tuple[MetricDef, ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, CounterDef | GaugeDef | HistogramDef)
+)

@@ -1,0 +1,97 @@
+"""Views of jobs: submit one, list a pet's, look one up."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from app.telemetry import metric_defs as defs
+from app.views import errors
+from app.views.clusters import is_id
+from app.views.errors import ApiError, PlainError
+from app.views.job_request import parse_request
+from app.views.responses import envelope, json_response, struct_bytes
+from app.views.services import STORE_ERRORS, KafkaUnavailable, WebServices
+from bridges.translate import to_commands
+from projections.reader import JobRow
+from schemas.errors import InvalidInput
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 200
+
+
+async def submit_job(services: WebServices, request: web.Request) -> web.Response:
+    """Accept a job: 202 only after the broker has confirmed all its commands."""
+    job = parse_request(
+        await request.read(),
+        request.headers.get("Content-Type"),
+        default_job_id=uuid.uuid4().hex,
+        traceparent=request.headers.get("traceparent", ""),
+    )
+    try:
+        await services.submit(to_commands(job, source="http", now=services.clock()), traceparent=job.traceparent)
+    except KafkaUnavailable as error:
+        services.metrics.counter(defs.WEB_SUBMITS, result="unavailable").inc()
+        log.warning("submit_failed", pet_id=job.pet_id, job_id=job.job_id, error=str(error))
+        raise PlainError(503, errors.KAFKA_DETAIL) from None
+    services.metrics.counter(defs.WEB_SUBMITS, result="accepted").inc()
+    headers = {"X-Job-Id": job.job_id, "Location": f"/internal/jobs/{job.job_id}"}
+    return json_response(b'{"status":"accepted"}', status=202, headers=headers)
+
+
+async def list_jobs(services: WebServices, request: web.Request) -> web.Response:
+    """A page of a pet's jobs, newest first; `meta.next_cursor` leads on, null on the last page."""
+    pet_id = request.match_info["pet_id"]
+    if not is_id(pet_id):
+        raise ApiError(errors.INVALID_PARAMETER, "is not a valid id", field="pet_id")
+    limit = _limit(request.query.get("limit"))
+    try:
+        async with asyncio.timeout(services.timeout):
+            # One more than asked tells whether another page follows.
+            rows = await services.reader.jobs_of_pet(pet_id, limit + 1, request.query.get("cursor") or None)
+    except InvalidInput as error:
+        raise ApiError(errors.INVALID_PARAMETER, error.reason, field=error.field) from None
+    except STORE_ERRORS:
+        raise ApiError(errors.STORE_UNAVAILABLE) from None
+    page = rows[:limit]
+    meta = {"next_cursor": page[-1].cursor if len(rows) > limit else None}
+    return json_response(envelope(struct_bytes([_public(row) for row in page]), meta))
+
+
+async def get_job(services: WebServices, request: web.Request) -> web.Response:
+    """One job. A job id is unique within a pet only: `?pet_id=` chooses among several."""
+    job_id, pet_id = request.match_info["job_id"], request.query.get("pet_id")
+    if not is_id(job_id):
+        raise ApiError(errors.JOB_NOT_FOUND)
+    try:
+        async with asyncio.timeout(services.timeout):
+            rows = await services.reader.jobs_by_id(job_id)
+    except STORE_ERRORS:
+        raise ApiError(errors.STORE_UNAVAILABLE) from None
+    found = [row for row in rows if pet_id in (None, row.pet_id)]
+    if not found:
+        raise ApiError(errors.JOB_NOT_FOUND)
+    if len(found) > 1:
+        raise ApiError(errors.AMBIGUOUS_JOB_ID)
+    return json_response(envelope(struct_bytes(_public(found[0]))))
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_PAGE
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):
+        raise ApiError(errors.INVALID_PARAMETER, f"must be a whole number from 1 to {MAX_PAGE}", field="limit")
+    return int(text)
+
+
+def _public(row: JobRow) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(row)
+    del fields["cursor"]
+    return fields

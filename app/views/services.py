@@ -1,0 +1,90 @@
+"""What the views work with: the collaborators that `app` wires, as protocols. No view knows a client library."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from app.telemetry.health import Check, Readiness
+from app.telemetry.metrics import Metrics
+from projections.reader import JobRow
+from schemas.answers import ClusterAnswer
+from schemas.commands import EmbedImages
+from schemas.errors import RetryLater
+
+CACHE_ERRORS = (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError)
+STORE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+
+class KafkaUnavailable(RetryLater):
+    """The broker did not confirm what was submitted."""
+
+
+class Reader(Protocol):
+    """Postgres; see `projections.reader.ClusterReader`. Raises `STORE_ERRORS` while it is away."""
+
+    async def latest_answer(self, pet_id: str) -> ClusterAnswer | None:
+        """The answer at the pet's last version."""
+        ...
+
+    async def jobs_of_pet(self, pet_id: str, limit: int, before_cursor: str | None = None) -> list[JobRow]:
+        """A page of the pet's jobs, newest first. Raises InvalidInput for a bad cursor."""
+        ...
+
+    async def jobs_by_id(self, job_id: str) -> list[JobRow]:
+        """The jobs of all pets that carry this id."""
+        ...
+
+    async def ping(self) -> None:
+        """Returns when Postgres answers."""
+        ...
+
+
+class Cache(Protocol):
+    """Redis; see `projections.cache.AnswerCache`. Raises `CACHE_ERRORS` while it is away."""
+
+    async def get(self, pet_id: str) -> bytes | None:
+        """The cached answer."""
+        ...
+
+    async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
+        """Store unless a newer one is stored."""
+        ...
+
+    async def invalidate(self, pet_id: str) -> bool:
+        """Drop; False when there was none."""
+        ...
+
+
+class Submit(Protocol):
+    """Hands commands over to Kafka, returns after the broker's word on all; raises KafkaUnavailable in bounded time."""
+
+    async def __call__(self, commands: Sequence[EmbedImages], *, traceparent: str) -> None:
+        """Submit the commands of one job."""
+        ...
+
+
+async def no_peers() -> dict[str, Check]:
+    """The readiness of no other role."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebServices:
+    """The collaborators of the views. `timeout`: seconds that one call of a store may take."""
+
+    reader: Reader
+    cache: Cache
+    submit: Submit
+    redis_ping: Callable[[], Awaitable[object]]
+    kafka_ping: Callable[[], Awaitable[object]]
+    clock: Callable[[], datetime]
+    peers: Readiness = no_peers
+    timeout: float = 5.0
+    metrics: Metrics = field(default_factory=Metrics)

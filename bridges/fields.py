@@ -1,0 +1,181 @@
+"""Reads single fields of a job and says which field is wrong and why. Pure; called by `bridges.translate`.
+
+Every reader takes what `innermost` or `outermost` found, or None for a field that is absent, for which it returns the
+field's empty value. Bounds keep a job's context small, because every command of the job carries it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from schemas.errors import InvalidInput
+from schemas.headers import timestamp
+from schemas.ids import check_id
+
+MAX_IMAGES_PER_JOB: Final = 10_000
+MAX_ATTEMPTS: Final = 1_000_000
+MAX_TEXT: Final = 1_000
+MAX_ITEMS: Final = 256
+MAX_METADATA_BYTES: Final = 1 << 16
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+Layers = Mapping[str, Mapping[str, Any]]
+
+
+class Found(NamedTuple):
+    """A field's value and its path for error messages."""
+
+    path: str
+    value: Any
+
+
+def every(layers: Layers, name: str) -> list[Found]:
+    """The field in every layer that has it, outermost first."""
+    return [Found(prefix + name, layer[name]) for prefix, layer in layers.items() if name in layer]
+
+
+def outermost(layers: Layers, name: str) -> Found | None:
+    """The field in the outermost layer that has it; null counts as absent, as callers write it for what they lack."""
+    return next((found for found in every(layers, name) if found.value is not None), None)
+
+
+def innermost(layers: Layers, name: str, *, null_is_absent: bool = True) -> Found | None:
+    """The field in the innermost layer that has it."""
+    candidates = [found for found in every(layers, name) if found.value is not None or not null_is_absent]
+    return candidates[-1] if candidates else None
+
+
+def image_ids(found: Found | None) -> tuple[str, ...]:
+    """At most 10,000 valid ids; repeated ones are dropped, the order stays."""
+    if found is None:
+        return ()
+    values = _expect(found, list, "an array")
+    if len(values) > MAX_IMAGES_PER_JOB:
+        raise InvalidInput(found.path, f"has {len(values)} ids, a job may have {MAX_IMAGES_PER_JOB}")
+    return tuple(dict.fromkeys(check_id(value, f"{found.path}[{i}]") for i, value in enumerate(values)))
+
+
+def text(found: Found | None) -> str:
+    """A string of at most 1,000 characters."""
+    if found is None:
+        return ""
+    value: str = _expect(found, str, "a string")
+    if len(value) > MAX_TEXT:
+        raise InvalidInput(found.path, f"has {len(value)} characters, the limit is {MAX_TEXT}")
+    return value
+
+
+def labels(found: Found | None) -> tuple[str, ...]:
+    """At most 256 strings."""
+    if found is None:
+        return ()
+    values = _bounded(found, _expect(found, list, "an array"))
+    return tuple(text(Found(f"{found.path}[{i}]", value)) for i, value in enumerate(values))
+
+
+def coverage(found: Found | None) -> dict[str, float]:
+    """At most 256 names with finite numbers."""
+    if found is None:
+        return {}
+    values = _bounded(found, _expect(found, dict, "an object"))
+    for name in values:
+        text(Found(f"{found.path}[{name[:32]!r}]", name))
+    return {name: _number(Found(f"{found.path}.{name}", value)) for name, value in values.items()}
+
+
+def number(found: Found | None) -> float | None:
+    """A finite number."""
+    return None if found is None else _number(found)
+
+
+def flag(found: Found | None) -> bool:
+    """A JSON boolean."""
+    return False if found is None else bool(_expect(found, bool, "true or false"))
+
+
+def count(found: Found | None) -> int:
+    """A whole number from 0 to 1,000,000."""
+    if found is None:
+        return 0
+    value: int = _expect(found, int, "a whole number")
+    if not 0 <= value <= MAX_ATTEMPTS:
+        raise InvalidInput(found.path, f"must lie in 0…{MAX_ATTEMPTS}")
+    return value
+
+
+def metadata(found: Found | None) -> dict[str, Any]:
+    """Any JSON object of at most 64 KiB."""
+    if found is None:
+        return {}
+    value: dict[str, Any] = _expect(found, dict, "an object")
+    size = len(msgspec.json.encode(value))
+    if size > MAX_METADATA_BYTES:
+        raise InvalidInput(found.path, f"has {size} bytes, the limit is {MAX_METADATA_BYTES}")
+    return value
+
+
+def moment(found: Found | None) -> str:
+    """An ISO 8601 time, rewritten as RFC 3339 in UTC; without a zone it is taken as UTC."""
+    if found is None:
+        return ""
+    try:
+        parsed = datetime.fromisoformat(text(found))
+        return timestamp(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        raise InvalidInput(found.path, "is not an ISO 8601 time") from None
+
+
+def first_traceparent(*candidates: object) -> str:
+    """The first valid W3C traceparent. An invalid one is ignored, as the W3C recommendation asks (section 3.2.2.5)."""
+    return next((c for c in candidates if isinstance(c, str) and _TRACEPARENT.fullmatch(c)), "")
+
+
+def check_tree(value: object, field: str, max_depth: int) -> None:
+    """Refuse values nested deeper than `max_depth` and numbers that other JSON readers cannot hold."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > max_depth:
+            raise InvalidInput(field, f"is nested deeper than {max_depth}")
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(item.values())
+            elif isinstance(item, list):
+                below.extend(item)
+            elif isinstance(item, int) and not -(1 << 63) <= item < 1 << 64:
+                raise InvalidInput(field, "holds a whole number of more than 64 bits")
+        level = below
+
+
+def json_type(value: object) -> str:
+    """The JSON word for a decoded value's type."""
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def _number(found: Found) -> float:
+    if type(found.value) not in (int, float):
+        raise InvalidInput(found.path, f"must be a number, got {json_type(found.value)}")
+    if not math.isfinite(found.value):
+        raise InvalidInput(found.path, "must be finite")
+    return float(found.value)
+
+
+def _expect(found: Found, kind: type, words: str) -> Any:
+    # `type() is` because bool is an int in Python and is not a number in JSON.
+    if type(found.value) is not kind:
+        raise InvalidInput(found.path, f"must be {words}, got {json_type(found.value)}")
+    return found.value
+
+
+def _bounded(found: Found, values: Any) -> Any:
+    if len(values) > MAX_ITEMS:
+        raise InvalidInput(found.path, f"has {len(values)} items, the limit is {MAX_ITEMS}")
+    return values

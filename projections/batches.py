@@ -1,0 +1,94 @@
+"""Writes decoded records inside one transaction, and fills gaps from the log. Called by `projections.partition`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord
+
+from projections.jobs import RecordedCommand, record_commands, record_statuses
+from projections.postgres import Applied, Gap, Ignored, apply_version
+from projections.records import Message
+from projections.telemetry import ProjectorMetrics
+from schemas.commands import EmbedImages
+from schemas.errors import DeadLetter, StopProcess, UnknownVersion
+from schemas.public import JobStatus
+from schemas.versions import PetVersion
+
+log = structlog.get_logger(__name__)
+
+Replay = Callable[[str, int, int], AsyncGenerator[PetVersion, None]]
+"""``replay(pet_id, log partition, after_version)``: the pet's later versions, folded from the log again, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A record with its message."""
+
+    record: ConsumerRecord
+    message: Message
+
+
+class BatchWriter:
+    """Writes messages in their order. Knows which gaps the log could not fill, so as not to read it again for them."""
+
+    def __init__(self, *, replay: Replay, metrics: ProjectorMetrics) -> None:
+        self._replay = replay
+        self._metrics = metrics
+        self._unfilled: dict[str, int] = {}
+
+    async def write(self, connection: Any, batch: Sequence[Decoded]) -> None:
+        """Write the records of one partition; the caller holds the transaction.
+
+        Raises DeadLetter for a version that does not follow even after the log was read again.
+        """
+        commands = [_recorded(item.record, item.message) for item in batch if isinstance(item.message, EmbedImages)]
+        statuses = [item.message for item in batch if isinstance(item.message, JobStatus)]
+        if commands:
+            await record_commands(connection, commands)
+        if statuses:
+            await record_statuses(connection, statuses)
+        self._metrics.job_messages.inc(len(commands) + len(statuses))
+        for item in batch:
+            if isinstance(item.message, PetVersion):
+                await self._write_version(connection, item.message)
+
+    async def _write_version(self, connection: Any, version: PetVersion) -> None:
+        outcome = await apply_version(connection, version)
+        if isinstance(outcome, Gap):
+            await self._fill_gap(connection, version, outcome.last)
+            outcome = await apply_version(connection, version)
+        if isinstance(outcome, Gap):
+            self._unfilled[version.pet_id] = outcome.last
+            raise DeadLetter(f"version {version.version} follows {outcome.last}: the log lacks what lies between")
+        self._count(outcome)
+
+    async def _fill_gap(self, connection: Any, version: PetVersion, last: int) -> None:
+        self._metrics.gaps.inc()
+        log.warning("version_gap", pet_id=version.pet_id, last=last, version=version.version)
+        if self._unfilled.get(version.pet_id) == last:
+            return
+        replayed = 0
+        try:
+            async with aclosing(self._replay(version.pet_id, version.partition, last)) as versions:
+                async for missing in versions:
+                    if isinstance(await apply_version(connection, missing), Applied):
+                        replayed += 1
+        except UnknownVersion as error:
+            raise StopProcess(f"the log of {version.pet_id} cannot be folded: {error}") from error
+        self._metrics.versions_replayed.inc(replayed)
+        log.info("gap_replayed", pet_id=version.pet_id, after=last, versions=replayed)
+
+    def _count(self, outcome: Applied | Ignored) -> None:
+        counter = self._metrics.versions_applied if isinstance(outcome, Applied) else self._metrics.versions_ignored
+        counter.inc()
+
+
+def _recorded(record: ConsumerRecord, command: EmbedImages) -> RecordedCommand:
+    recorded_at = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
+    return RecordedCommand(command, recorded_at, record.partition, record.offset)

@@ -1,0 +1,67 @@
+"""The Redis cache of current answers. Written by the projector and by views that read through; `invalidate` drops.
+
+A value is the answer's own bytes, which end in ``"generation":G,"version":V}``. A writer's (G, V) is compared with the
+stored one inside Redis, so that no writer, however late, puts an older answer over a newer one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+_TAIL: Final = re.compile(rb'"generation":(\d+),"version":(\d+)\}$')
+_TAIL_BYTES: Final = 64
+
+# A value without that tail (the predecessor's, or one of another type) has no version and is replaced.
+_PUT: Final = r"""
+local stored = redis.pcall('GETRANGE', KEYS[1], -64, -1)
+if type(stored) == 'string' then
+    local generation, version = string.match(stored, '"generation":(%d+),"version":(%d+)}$')
+    if generation then
+        generation, version = tonumber(generation), tonumber(version)
+        local new_generation, new_version = tonumber(ARGV[2]), tonumber(ARGV[3])
+        if generation > new_generation or (generation == new_generation and version > new_version) then
+            return 0
+        end
+    end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4])
+return 1
+"""
+
+
+def stored_position(answer: bytes) -> tuple[int, int] | None:
+    """(generation, version) of an answer's bytes, None when they are not ours."""
+    match = _TAIL.search(answer[-_TAIL_BYTES:])
+    return (int(match[1]), int(match[2])) if match else None
+
+
+class AnswerCache:
+    """Answers under ``{namespace}:state:{pet_id}``. Every method raises redis.RedisError while Redis is away."""
+
+    def __init__(self, redis: Redis, *, namespace: str, ttl_seconds: int) -> None:
+        self._redis = redis
+        self._namespace = namespace
+        self._ttl_seconds = ttl_seconds
+        self._put: Any = redis.register_script(_PUT)
+
+    def key(self, pet_id: str) -> str:
+        """The key of a pet's answer."""
+        return f"{self._namespace}:state:{pet_id}"
+
+    async def get(self, pet_id: str) -> bytes | None:
+        """The cached answer; None when there is none, or one that another service wrote."""
+        value = await self._redis.get(self.key(pet_id))
+        answer = value.encode() if isinstance(value, str) else value
+        return answer if answer is not None and stored_position(answer) else None
+
+    async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
+        """Store `answer` unless a newer one is stored; an equal one is stored again with a fresh TTL."""
+        stored = await self._put(keys=[self.key(pet_id)], args=[answer, generation, version, self._ttl_seconds])
+        return bool(stored)
+
+    async def invalidate(self, pet_id: str) -> bool:
+        """Drop the cached answer; False when there was none."""
+        return bool(await self._redis.delete(self.key(pet_id)))

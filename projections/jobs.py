@@ -1,0 +1,152 @@
+"""Commands and job states, as rows of `cluster_jobs`. Called by `projections.runner` inside its transaction.
+
+One rule merges all messages about a job in whatever order they come: `progress` orders (try, state) and only grows, so
+a state goes back only with a higher try. Counts, version and end belong to the message with the highest progress;
+`last_error` to the last try that ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from projections.queries import load
+from projections.text import INT_MAX, clean, count, jsonb, moment
+from schemas.commands import EmbedImages
+from schemas.ids import check_id, job_key
+from schemas.public import JobState, JobStatus
+
+RANK: Final[dict[JobState, int]] = {"queued": 0, "processing": 1, "failed": 2, "succeeded": 3}
+"""Order of the states within one try. A try ends once; were it told twice, success would stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCommand:
+    """A command with where and when it stands in `media.jobs`."""
+
+    command: EmbedImages
+    recorded_at: datetime
+    partition: int | None = None
+    offset: int | None = None
+
+
+def progress(attempt: int, state: JobState) -> int:
+    """The number by which messages about a job are ordered."""
+    return attempt * len(RANK) + RANK[state]
+
+
+async def record_commands(connection: Any, commands: Sequence[RecordedCommand]) -> None:
+    """Queue the commands' jobs, in one round trip for the jobs and one for the commands; a repeat changes nothing."""
+    await connection.executemany(load("upsert_job"), [_queued_row(recorded) for recorded in commands])
+    await connection.executemany(load("insert_command"), [_command_row(recorded) for recorded in commands])
+
+
+async def record_command(connection: Any, command: EmbedImages, *, recorded_at: datetime) -> None:
+    """Queue one command's job. `recorded_at` stands in for a command that does not say when it was enqueued."""
+    await record_commands(connection, [RecordedCommand(command, recorded_at)])
+
+
+async def record_statuses(connection: Any, statuses: Sequence[JobStatus]) -> None:
+    """Merge states into their jobs' rows, in one round trip; a repeat or an outrun state changes nothing."""
+    await connection.executemany(load("upsert_job"), [_status_row(status) for status in statuses])
+
+
+async def record_status(connection: Any, status: JobStatus) -> None:
+    """Merge one state into its job's row."""
+    await record_statuses(connection, [status])
+
+
+def check_command(command: EmbedImages) -> None:
+    """Raises InvalidInput when the command cannot be recorded."""
+    check_id(command.pet_id, "pet_id")
+    check_id(command.job_id, "job_id")
+    for field, value in (("part", command.part), ("parts", command.parts), ("job_images", command.job_images)):
+        count(value, field)
+    count(command.attempt, "attempt", INT_MAX)
+    if command.enqueued_at:
+        moment(command.enqueued_at, "enqueued_at")
+
+
+def check_status(status: JobStatus) -> None:
+    """Raises InvalidInput when the state cannot be recorded."""
+    check_id(status.pet_id, "pet_id")
+    check_id(status.job_id, "job_id")
+    moment(status.at, "at")
+    for field, value in (("placed", status.placed), ("known", status.known), ("failed", status.failed)):
+        count(value, field, INT_MAX // 4)
+    count(status.attempt, "attempt", INT_MAX)
+    count(status.version, "version", 2**63 - 1)
+
+
+def _queued_row(recorded: RecordedCommand) -> tuple[Any, ...]:
+    command = recorded.command
+    return (
+        job_key(command.pet_id, command.job_id),
+        command.pet_id,
+        command.job_id,
+        "queued",
+        command.attempt,
+        progress(command.attempt, "queued"),
+        _enqueued_at(recorded),
+        None,
+        None,
+        command.job_images,
+        0,
+        0,
+        0,
+        "[]",
+        0,
+        None,
+        0,
+        clean(command.reason),
+        clean(command.source),
+    )
+
+
+def _command_row(recorded: RecordedCommand) -> tuple[Any, ...]:
+    command = recorded.command
+    return (
+        job_key(command.pet_id, command.job_id),
+        command.part,
+        command.attempt,
+        command.parts,
+        len(command.image_ids),
+        jsonb(command),
+        recorded.partition,
+        recorded.offset,
+        _enqueued_at(recorded),
+    )
+
+
+def _status_row(status: JobStatus) -> tuple[Any, ...]:
+    at = moment(status.at, "at")
+    reached = progress(status.attempt, status.status)
+    ended = status.status in ("succeeded", "failed")
+    return (
+        job_key(status.pet_id, status.job_id),
+        status.pet_id,
+        status.job_id,
+        status.status,
+        status.attempt,
+        reached,
+        at,
+        at if status.status == "processing" else None,
+        at if ended else None,
+        status.placed + status.known + status.failed,
+        status.placed,
+        status.known,
+        status.failed,
+        jsonb(status.failed_images),
+        status.version,
+        clean(status.error) or None if ended else None,
+        reached if ended else 0,
+        "",
+        "",
+    )
+
+
+def _enqueued_at(recorded: RecordedCommand) -> datetime:
+    text = recorded.command.enqueued_at
+    return moment(text, "enqueued_at") if text else recorded.recorded_at

@@ -1,0 +1,7 @@
+-- List the jobs that carry this id: one a pet, newest first.
+SELECT id, pet_id, job_id, status::text AS status, attempts, last_error, enqueued_at, started_at, completed_at,
+       image_count, placed, known, failed, failed_images, version, reason, source
+FROM cluster_jobs
+WHERE job_id = $1
+ORDER BY enqueued_at DESC, id DESC
+LIMIT 100

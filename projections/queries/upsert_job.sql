@@ -1,0 +1,27 @@
+-- Merge one message about a job into its row: `progress` (try, then rank of the state) only grows, whatever came first.
+INSERT INTO cluster_jobs AS j (
+    id, pet_id, job_id, status, attempts, progress, enqueued_at, started_at, completed_at,
+    image_count, placed, known, failed, failed_images, version, last_error, outcome_progress, reason, source
+)
+VALUES (
+    $1, $2, $3, $4, $5, $6, $7, $8, $9,
+    $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
+)
+ON CONFLICT (id) DO UPDATE SET
+    status = CASE WHEN excluded.progress > j.progress THEN excluded.status ELSE j.status END,
+    attempts = greatest(j.attempts, excluded.attempts),
+    progress = greatest(j.progress, excluded.progress),
+    enqueued_at = least(j.enqueued_at, excluded.enqueued_at),
+    started_at = least(j.started_at, excluded.started_at),
+    completed_at = CASE WHEN excluded.progress > j.progress THEN excluded.completed_at ELSE j.completed_at END,
+    image_count = greatest(j.image_count, excluded.image_count),
+    placed = CASE WHEN excluded.progress > j.progress THEN excluded.placed ELSE j.placed END,
+    known = CASE WHEN excluded.progress > j.progress THEN excluded.known ELSE j.known END,
+    failed = CASE WHEN excluded.progress > j.progress THEN excluded.failed ELSE j.failed END,
+    failed_images = CASE WHEN excluded.progress > j.progress THEN excluded.failed_images ELSE j.failed_images END,
+    version = CASE WHEN excluded.progress > j.progress THEN excluded.version ELSE j.version END,
+    last_error = CASE
+        WHEN excluded.outcome_progress > j.outcome_progress THEN excluded.last_error ELSE j.last_error END,
+    outcome_progress = greatest(j.outcome_progress, excluded.outcome_progress),
+    reason = coalesce(nullif(j.reason, ''), excluded.reason),
+    source = coalesce(nullif(j.source, ''), excluded.source)

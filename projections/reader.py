@@ -1,0 +1,122 @@
+"""What the web views read from Postgres. A view never folds and never writes here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from projections.answers import read_at, read_latest
+from projections.queries import load
+from schemas.answers import ClusterAnswer
+from schemas.errors import InvalidInput
+from schemas.headers import timestamp
+from schemas.public import FailedImageReport, JobState
+
+MAX_PAGE: Final = 500
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_failed_images = msgspec.json.Decoder(tuple[FailedImageReport, ...])
+
+
+class JobRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as the views show it. Times are RFC 3339, None when not reached. `cursor` leads to the older jobs."""
+
+    id: str
+    pet_id: str
+    job_id: str
+    status: JobState
+    attempts: int
+    last_error: str | None
+    enqueued_at: str
+    started_at: str | None
+    completed_at: str | None
+    image_count: int
+    placed: int
+    known: int
+    failed: int
+    failed_images: tuple[FailedImageReport, ...]
+    version: int
+    reason: str
+    source: str
+    cursor: str
+
+
+class ClusterReader:
+    """Reads on an asyncpg pool. Every method raises asyncpg's or OSError's errors while Postgres is away."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def latest_answer(self, pet_id: str) -> ClusterAnswer | None:
+        """The answer at the pet's last version; None for a pet never clustered."""
+        async with self._pool.acquire() as connection:
+            return await read_latest(connection, pet_id)
+
+    async def answer_at(self, pet_id: str, version: int) -> ClusterAnswer | None:
+        """The answer as it was at `version`; None when the pet never had it."""
+        if not 1 <= version < 2**63:
+            return None
+        async with self._pool.acquire() as connection:
+            return await read_at(connection, pet_id, version)
+
+    async def jobs_of_pet(self, pet_id: str, limit: int, before_cursor: str | None = None) -> list[JobRow]:
+        """A page of the pet's jobs, newest first. Raises InvalidInput for a bad `limit` or cursor."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput("limit", f"must be between 1 and {MAX_PAGE}, got {limit}")
+        before, key = decode_cursor(before_cursor) if before_cursor else (None, None)
+        rows = await self._pool.fetch(load("list_jobs_of_pet"), pet_id, before, key, limit)
+        return [_job(row) for row in rows]
+
+    async def jobs_by_id(self, job_id: str) -> list[JobRow]:
+        """The jobs of all pets that carry this id, newest first."""
+        return [_job(row) for row in await self._pool.fetch(load("list_jobs_by_id"), job_id)]
+
+    async def ping(self) -> None:
+        """Returns when Postgres answers."""
+        await self._pool.fetchval("SELECT 1")
+
+
+def encode_cursor(enqueued_at: datetime, key: UUID) -> str:
+    """The opaque cursor of a job's row."""
+    micros = (enqueued_at - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(f"{micros}/{key.hex}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
+    """Where a cursor points. Raises InvalidInput for one that was not made here."""
+    try:
+        micros, key = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("/")
+        return _EPOCH + timedelta(microseconds=int(micros)), UUID(hex=key)
+    except (ValueError, OverflowError, binascii.Error) as error:
+        raise InvalidInput("cursor", "is not one that this service gave out") from error
+
+
+def _job(row: Any) -> JobRow:
+    return JobRow(
+        id=str(row["id"]),
+        pet_id=row["pet_id"],
+        job_id=row["job_id"],
+        status=row["status"],
+        attempts=row["attempts"],
+        last_error=row["last_error"],
+        enqueued_at=timestamp(row["enqueued_at"]),
+        started_at=_optional(row["started_at"]),
+        completed_at=_optional(row["completed_at"]),
+        image_count=row["image_count"],
+        placed=row["placed"],
+        known=row["known"],
+        failed=row["failed"],
+        failed_images=_failed_images.decode(row["failed_images"]),
+        version=row["version"],
+        reason=row["reason"],
+        source=row["source"],
+        cursor=encode_cursor(row["enqueued_at"], row["id"]),
+    )
+
+
+def _optional(moment: datetime | None) -> str | None:
+    return None if moment is None else timestamp(moment)

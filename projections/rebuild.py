@@ -1,0 +1,75 @@
+"""Versions folded from the log again, for a pet whose versions have a gap. Called by `projections.batches`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.errors import InvalidInput
+from schemas.topics import Topics
+from schemas.versions import PetVersion
+from tables.replay import LogReplay
+
+log = structlog.get_logger(__name__)
+
+POLL_MS: Final = 1000
+POLL_RECORDS: Final = 500
+
+
+class LogVersions:
+    """Reads `media.pet-log` with a consumer of its own, in no group; one consumer a call."""
+
+    def __init__(
+        self,
+        *,
+        bootstrap_servers: str,
+        topics: Topics,
+        client_id: str = "media-project-replay",
+        consumer_options: dict[str, Any] | None = None,
+    ) -> None:
+        self._topic = topics.pet_log.name
+        self._options = {
+            "bootstrap_servers": bootstrap_servers,
+            "client_id": client_id,
+            "group_id": None,
+            "enable_auto_commit": False,
+            **(consumer_options or {}),
+        }
+
+    async def replay(self, pet_id: str, partition: int, after_version: int) -> AsyncGenerator[PetVersion, None]:
+        """The pet's versions after `after_version`, up to the end that the partition has now.
+
+        Raises InvalidInput for a partition that the log lacks, UnknownVersion for a newer release's fact, and
+        KafkaError while the broker is away.
+        """
+        # Subscribed at first, since only then does the client learn which partitions the topic has.
+        consumer = AIOKafkaConsumer(self._topic, **self._options)
+        await consumer.start()
+        try:
+            if partition not in (consumer.partitions_for_topic(self._topic) or ()):
+                raise InvalidInput("partition", f"{self._topic} has no partition {partition}")
+            async with aclosing(self._fold(consumer, pet_id, TopicPartition(self._topic, partition))) as versions:
+                async for version in versions:
+                    if version.version > after_version:
+                        yield version
+        finally:
+            await consumer.stop()
+
+    async def _fold(self, consumer: Any, pet_id: str, tp: TopicPartition) -> AsyncGenerator[PetVersion, None]:
+        fold = LogReplay(tp.partition, only_pet=pet_id)
+        consumer.unsubscribe()
+        consumer.assign([tp])
+        end = (await consumer.end_offsets([tp]))[tp]
+        await consumer.seek_to_beginning(tp)
+        while await consumer.position(tp) < end:
+            polled = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            for record in polled.get(tp, ()):
+                if record.offset >= end:
+                    return
+                version = fold.feed(record.offset, record.key or b"", record.value or b"")
+                if version is not None:
+                    yield version

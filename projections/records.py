@@ -1,0 +1,100 @@
+"""Records of the three topics become messages. Pure; called by `projections.batches`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from projections.jobs import check_command, check_status
+from projections.text import moment
+from schemas.codec import decode_version
+from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages
+from schemas.errors import DeadLetter, UnknownVersion
+from schemas.headers import header
+from schemas.ids import check_id
+from schemas.public import JOB_STATUS_TYPE, JobStatus
+from schemas.topics import Topics
+from schemas.versions import PET_VERSION_TYPE, PetVersion
+
+Message = EmbedImages | JobStatus | PetVersion
+VERSION_FORMAT: Final = 1
+_TYPE: Final = re.compile(r"(?P<name>.+)\.v(?P<number>\d+)")
+_command = msgspec.json.Decoder(EmbedImages)
+_status = msgspec.json.Decoder(JobStatus)
+
+
+class _Tag(msgspec.Struct):
+    type: str = ""
+    version: int = 0
+
+
+_tag = msgspec.json.Decoder(_Tag)
+
+
+class RecordDecoder:
+    """Decodes by topic; knows which message stands on which."""
+
+    def __init__(self, topics: Topics) -> None:
+        self._by_topic: dict[str, tuple[str, Callable[[bytes], Message]]] = {
+            topics.jobs.name: (EMBED_IMAGES_TYPE, decode_command),
+            topics.jobs_status.name: (JOB_STATUS_TYPE, decode_status),
+            topics.pet_versions.name: (PET_VERSION_TYPE, decode_pet_version),
+        }
+
+    def decode(self, topic: str, value: bytes | None, headers: Iterable[tuple[str, bytes]] | None) -> Message:
+        """The message. Raises UnknownVersion when a newer release wrote it, DeadLetter when it is none at all."""
+        known, decode = self._by_topic[topic]
+        check_type(header(headers, "ce_type"), known)
+        if value is None:
+            raise DeadLetter(f"a tombstone on {topic}")
+        return decode(value)
+
+
+def check_type(written: str, known: str) -> None:
+    """Raises UnknownVersion when `written`, a message's ce_type, is a later version of `known`."""
+    theirs, ours = _TYPE.fullmatch(written), _TYPE.fullmatch(known)
+    if theirs and ours and theirs["name"] == ours["name"] and int(theirs["number"]) > int(ours["number"]):
+        raise UnknownVersion(f"{written} was written by a newer release; this one knows {known}")
+
+
+def decode_command(value: bytes) -> EmbedImages:
+    """A command of `media.jobs`."""
+    try:
+        command = _command.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _refuse_newer_command(value)
+        raise DeadLetter(f"not a command: {error}") from error
+    check_command(command)
+    return command
+
+
+def decode_status(value: bytes) -> JobStatus:
+    """A state of `media.jobs.status`."""
+    try:
+        status = _status.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DeadLetter(f"not a job status: {error}") from error
+    check_status(status)
+    return status
+
+
+def decode_pet_version(value: bytes) -> PetVersion:
+    """A version of `media.pet-versions`."""
+    version = decode_version(value)
+    if version.format > VERSION_FORMAT:
+        raise UnknownVersion(f"PetVersion has format {version.format}; this release knows {VERSION_FORMAT}")
+    check_id(version.pet_id, "pet_id")
+    moment(version.time, "time")
+    return version
+
+
+def _refuse_newer_command(value: bytes) -> None:
+    try:
+        tag = _tag.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if tag.type == "EmbedImages" and tag.version > 1:
+        raise UnknownVersion(f"EmbedImages has version {tag.version}; this release knows 1")

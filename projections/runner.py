@@ -1,0 +1,295 @@
+"""The projector: reads commands, states and versions, and keeps Postgres and the Redis cache up to date.
+
+Run by `app` as the role `project`. A plain consumer whose position stands beside its rows:
+
+1. poll                      records of the partitions that the group gave us
+2. one transaction a chunk   position forward (only from where we believe it), rows
+3. the cache                 once for each pet touched; Redis may be away
+4. the group's offsets       only so that lag can be watched; nothing is read from them
+
+A crash between 2 and 3 is answered by the cache's own position, see `projections.positions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from projections.batches import BatchWriter, Replay
+from projections.cache import AnswerCache
+from projections.partition import DeadLetterSink, PartitionWriter, PositionMoved
+from projections.positions import Position, load_positions, store_cached
+from projections.reader import ClusterReader
+from projections.records import RecordDecoder
+from projections.refresh import CacheRefresher
+from projections.telemetry import ProjectorMetrics
+from projections.text import moment
+from schemas.errors import RetryLater, StopProcess
+from schemas.topics import Topics
+from schemas.versions import PetVersion
+
+log = structlog.get_logger(__name__)
+
+POLL_MS: Final = 50
+POLL_RECORDS: Final = 500
+CHUNK_RECORDS: Final = 200
+WRITERS: Final = 4
+BOOKKEEPING_SECONDS: Final = 1.0
+FIRST_DELAY: Final = 0.1
+LONGEST_DELAY: Final = 5.0
+STOP_TIMEOUT: Final = 10.0
+COMMIT_TIMEOUT: Final = 5.0
+_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, RetryLater, OSError, TimeoutError)
+
+T = TypeVar("T")
+
+
+class _Stopping(Exception):
+    """Ends a retry when the projector is to stop."""
+
+
+class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    """Keeps the projection up to date from `start` to `stop`; `run` is the same for a caller that waits.
+
+    `pool`: an asyncpg pool of at least two connections. `replay`: see `projections.batches.Replay`. `dead_letter`: see
+    `projections.partition.DeadLetterSink`. `instance_id`: static membership of the group, so that a quick restart moves
+    no partition.
+    """
+
+    def __init__(
+        self,
+        *,
+        bootstrap_servers: str,
+        topics: Topics,
+        pool: Any,
+        cache: AnswerCache,
+        replay: Replay,
+        dead_letter: DeadLetterSink,
+        group_id: str = "media-project",
+        client_id: str = "media-project",
+        instance_id: str | None = None,
+        metrics: ProjectorMetrics | None = None,
+        consumer_options: dict[str, Any] | None = None,
+    ) -> None:
+        self._metrics = metrics or ProjectorMetrics()
+        self._pool = pool
+        # Versions first: when a job is seen to have succeeded, its version is already readable.
+        self._order = [topics.pet_versions.name, topics.jobs.name, topics.jobs_status.name]
+        self._options = {
+            "bootstrap_servers": bootstrap_servers,
+            "group_id": group_id,
+            "client_id": client_id,
+            "group_instance_id": instance_id,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            # Short, since a partition whose records we hold is left out of the next fetch, which waits this long.
+            "fetch_max_wait_ms": 20,
+            # A pet has one partition number on all topics; by range, one member gets that number of each topic.
+            "partition_assignment_strategy": (RangePartitionAssignor,),
+            **(consumer_options or {}),
+        }
+        self._writer = PartitionWriter(
+            pool=pool,
+            decoder=RecordDecoder(topics),
+            writer=BatchWriter(replay=replay, metrics=self._metrics),
+            dead_letter=dead_letter,
+            metrics=self._metrics,
+        )
+        self._refresher = CacheRefresher(reader=ClusterReader(pool), cache=cache, metrics=self._metrics)
+        self._positions: dict[TopicPartition, Position] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._bookkeeping_at = 0.0
+        self._consumer: Any = None
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether every partition that the group gave us stands at its stored position."""
+        assigned = self._consumer.assignment() if self._consumer is not None else ()
+        return bool(assigned) and all(tp in self._positions for tp in assigned)
+
+    async def start(self) -> None:
+        """Begin in the background. An error that ends the loop is raised by `stop` and `wait`."""
+        self._task = asyncio.create_task(self.run(), name="projector")
+
+    async def wait(self) -> None:
+        """Returns when the loop has ended; raises what ended it."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Finish the batch in hand and leave the group."""
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+
+    async def run(self) -> None:
+        """Project until `stop` is called. Raises StopProcess when going on would lose something."""
+        try:
+            await self._until_done(self._connect)
+            while not self._stopping.is_set():
+                await self._until_done(self._cycle)
+            await self._until_done(self._bookkeep)
+        except _Stopping:
+            log.info("projector_stopped_while_waiting")
+        finally:
+            await self._disconnect()
+
+    def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Forget positions: the next owner moves them."""
+        self._forget(revoked)
+
+    def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Forget positions, also of partitions that were ours before: the loop reads the stored ones."""
+        self._forget(assigned)
+
+    async def _connect(self) -> None:
+        await self._disconnect()
+        self._consumer = AIOKafkaConsumer(**self._options)
+        self._consumer.subscribe(self._order, listener=self)
+        await self._consumer.start()
+        log.info("projector_started", group=self._options["group_id"], topics=self._order)
+
+    async def _disconnect(self) -> None:
+        if self._consumer is None:
+            return
+        consumer, self._consumer = self._consumer, None
+        self._forget(list(self._positions))
+        try:
+            await asyncio.wait_for(consumer.stop(), STOP_TIMEOUT)
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("consumer_stop_failed", error=repr(error))
+
+    async def _cycle(self) -> None:
+        await self._take_positions()
+        polled = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+        groups: dict[int, list[TopicPartition]] = defaultdict(list)
+        for tp in sorted(polled, key=lambda tp: self._order.index(tp.topic)):
+            groups[tp.partition].append(tp)
+        await self._write_groups(list(groups.values()), polled)
+        await self._refresher.retry()
+        await self._bookkeep_sometimes()
+
+    async def _take_positions(self) -> None:
+        """Seek partitions that are new to us to their stored positions."""
+        missing = [tp for tp in self._consumer.assignment() if tp not in self._positions]
+        if not missing:
+            return
+        async with self._pool.acquire() as connection:
+            stored = await load_positions(connection, missing, self._order[0])
+        ends = await self._consumer.end_offsets(missing)
+        for tp, position in stored.items():
+            if position.written > ends[tp]:
+                raise StopProcess(
+                    f"{tp.topic}/{tp.partition} ends at {ends[tp]}, but this database has read up to"
+                    f" {position.written}: it belongs to another broker, or the topic was made anew"
+                )
+            # Revoked in the meantime: nothing to seek.
+            with suppress(IllegalStateError):
+                self._consumer.seek(tp, position.resume)
+                self._positions[tp] = position
+
+    async def _write_groups(
+        self, groups: list[list[TopicPartition]], polled: dict[TopicPartition, list[ConsumerRecord]]
+    ) -> None:
+        """Partition numbers side by side; the topics of one number one after the other: they touch the same rows."""
+        slots = asyncio.Semaphore(WRITERS)
+
+        async def write_group(group: list[TopicPartition]) -> None:
+            async with slots:
+                for tp in group:
+                    await self._write_partition(tp, polled[tp])
+
+        if len(groups) == 1:
+            await write_group(groups[0])
+            return
+        outcomes = await asyncio.gather(*(write_group(group) for group in groups), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _write_partition(self, tp: TopicPartition, records: list[ConsumerRecord]) -> None:
+        position = self._positions.get(tp)
+        if position is None:
+            # Given to us during the poll: the next cycle seeks, and reads these records again.
+            return
+        for start in range(0, len(records), CHUNK_RECORDS):
+            chunk = records[start : start + CHUNK_RECORDS]
+            try:
+                versions = await self._until_done(partial(self._writer.write, tp, position, chunk))
+            except PositionMoved as moved:
+                log.warning("position_moved", reason=str(moved))
+                self._forget([tp])
+                return
+            await self._refresher.refresh({version.pet_id for version in versions})
+            self._observe(versions)
+
+    async def _until_done(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `work` while Postgres or Kafka is away; nothing is skipped."""
+        delay = FIRST_DELAY
+        while True:
+            try:
+                return await work()
+            except asyncpg.UndefinedTableError as error:
+                raise StopProcess(f"the database lacks a table ({error}): run the migrations") from error
+            except _AWAY as error:
+                self._metrics.postgres_errors.inc()
+                log.warning("projector_waits", error=repr(error), retry_in=delay)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+            if self._stopping.is_set():
+                raise _Stopping
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    async def _bookkeep_sometimes(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._bookkeeping_at:
+            self._bookkeeping_at = now + BOOKKEEPING_SECONDS
+            await self._bookkeep()
+
+    async def _bookkeep(self) -> None:
+        """Store how far the cache is up to date, and tell the group how far the rows are."""
+        written = {tp: position.written for tp, position in self._positions.items()}
+        cached = {
+            tp: offset
+            for tp, offset in written.items()
+            if tp.topic == self._order[0] and offset > self._positions[tp].cached
+        }
+        if cached and not self._refresher.stale:
+            async with self._pool.acquire() as connection:
+                await store_cached(connection, cached)
+            for tp, offset in cached.items():
+                if tp in self._positions:
+                    self._positions[tp].cached = offset
+        moved = {tp: offset for tp, offset in written.items() if self._committed.get(tp) != offset}
+        if not moved:
+            return
+        try:
+            await asyncio.wait_for(self._consumer.commit(moved), COMMIT_TIMEOUT)
+            self._committed.update(moved)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
+            log.info("lag_not_committed", error=repr(error))
+
+    def _observe(self, versions: Sequence[PetVersion]) -> None:
+        now = time.time()
+        for version in versions:
+            if version.pet_id not in self._refresher.stale:
+                self._metrics.readable_seconds.observe(max(0.0, now - moment(version.time, "time").timestamp()))
+
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        for tp in partitions:
+            self._positions.pop(tp, None)
+            self._committed.pop(tp, None)

@@ -1,0 +1,26 @@
+"""What the projector measures. `app.telemetry` passes prometheus objects in; tests pass nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.telemetry import Counter, Gauge, Histogram, Unmeasured
+
+_UNMEASURED = Unmeasured()
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectorMetrics:
+    """`readable_seconds`: from a version's time to its answer's being readable. `batch_seconds`: one transaction."""
+
+    versions_applied: Counter = _UNMEASURED
+    versions_ignored: Counter = _UNMEASURED
+    versions_replayed: Counter = _UNMEASURED
+    gaps: Counter = _UNMEASURED
+    job_messages: Counter = _UNMEASURED
+    dead_letters: Counter = _UNMEASURED
+    postgres_errors: Counter = _UNMEASURED
+    cache_errors: Counter = _UNMEASURED
+    stale_pets: Gauge = _UNMEASURED
+    batch_seconds: Histogram = _UNMEASURED
+    readable_seconds: Histogram = _UNMEASURED

@@ -1,0 +1,147 @@
+"""The real API on a free port, over a real Postgres and Redis, with the real producer. For tests over HTTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from app.telemetry.metrics import Metrics
+from app.views.peers import PeerReadiness
+from app.views.producer import CommandProducer
+from app.views.services import WebServices
+from app.views.web_app import create_web_app
+from projections.cache import AnswerCache
+from projections.pool import create_pool
+from projections.postgres import Applied, apply_version
+from projections.reader import ClusterReader
+from schemas.topics import Topics
+from schemas.versions import PetVersion
+
+TOKEN: Final = "s3cret-token"
+PREVIOUS_TOKEN: Final = "the-one-before"
+MAX_BODY: Final = 10_000
+TIMEOUT_SECONDS: Final = 2.0
+DEADLINE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Status, headers and the very bytes."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the API's stores are. An address nobody listens on is a store that is down."""
+
+    database_url: str
+    redis_url: str
+    bootstrap_servers: str
+    topics: Topics
+
+
+@dataclass
+class Api:
+    """A running API and the doors to what stands behind it."""
+
+    session: aiohttp.ClientSession
+    pool: Any
+    redis: Any
+    metrics: Metrics
+    topics: Topics
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        token: str | None = TOKEN,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One request; JSON is the content type of a body unless `headers` say otherwise."""
+        sent = {"Content-Type": "application/json"} if body is not None else {}
+        if token is not None:
+            sent["X-Internal-Token"] = token
+        sent.update(headers or {})
+        async with self.session.request(method, path, data=body, headers=sent, allow_redirects=False) as response:
+            return Reply(response.status, response.headers, await response.read())
+
+    async def project(self, version: PetVersion) -> None:
+        """Write a version to Postgres as the projector does."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            assert isinstance(await apply_version(connection, version), Applied)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def nowhere() -> str:
+    """host:port of a server that is down."""
+    return f"127.0.0.1:{free_port()}"
+
+
+@asynccontextmanager
+async def serving(
+    stores: Stores, data_dir: Path, *, pages: bool = False, peers: tuple[str, ...] = ()
+) -> AsyncIterator[Api]:
+    """The API, started and stopped as its command does it."""
+    metrics, port = Metrics(), free_port()
+    # Fails at once when Redis is away, as the service's own client does.
+    redis: Any = Redis.from_url(stores.redis_url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2)
+    pool = create_pool(stores.database_url, size=4, statement_timeout_ms=20_000, ssl_mode="disable")
+    producer = CommandProducer(
+        stores.bootstrap_servers, stores.topics, timeout=TIMEOUT_SECONDS, clock=_now, client_id="media-web-test"
+    )
+    async with pool:
+        services = WebServices(
+            reader=ClusterReader(pool),
+            cache=AnswerCache(redis, namespace="test.clusters", ttl_seconds=600),
+            submit=producer.submit,
+            redis_ping=redis.ping,
+            kafka_ping=producer.ping,
+            clock=_now,
+            peers=PeerReadiness(peers),
+            timeout=TIMEOUT_SECONDS,
+            metrics=metrics,
+        )
+        app = create_web_app(
+            services,
+            host="127.0.0.1",
+            port=port,
+            tokens=(TOKEN, PREVIOUS_TOKEN),
+            title="Test API",
+            max_body_bytes=MAX_BODY,
+            data_dir=data_dir,
+            pages=pages,
+            lifespan=(producer,),
+        )
+        await app.start()
+        try:
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+                yield Api(session, pool, redis, metrics, stores.topics)
+        finally:
+            await app.stop()
+            await redis.aclose()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,183 @@
+"""A job's row says the same whatever order its messages come in; lists of jobs are paged."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from projections.jobs import record_command, record_status
+from projections.reader import MAX_PAGE, ClusterReader, JobRow
+from schemas.commands import EmbedImages
+from schemas.errors import InvalidInput
+from schemas.headers import timestamp
+from schemas.public import FailedImageReport, JobState, JobStatus
+from tests.integration.projections.samples import START
+
+RECEIVED = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+MISSING = FailedImageReport("i9", "not_found", "404 from storage")
+
+
+def at(seconds: float) -> str:
+    return timestamp(START + timedelta(seconds=seconds))
+
+
+def queued(attempt: int = 1, part: int = 1, job_id: str = "job_1", seconds: float = 0, **more: Any) -> EmbedImages:
+    values: dict[str, Any] = {
+        "pet_id": "101", "job_id": job_id, "part": part, "parts": 2, "image_ids": (f"i{part}",), "job_images": 128,
+        "reason": "insights_ready", "attempt": attempt, "enqueued_at": at(seconds), "source": "redis:s/1-0",
+    }  # fmt: skip
+    return EmbedImages(**(values | more))
+
+
+def state(status: JobState, seconds: float, attempt: int = 1, job_id: str = "job_1", **more: Any) -> JobStatus:
+    return JobStatus(pet_id="101", job_id=job_id, status=status, at=at(seconds), attempt=attempt, **more)
+
+
+def named(message: EmbedImages | JobStatus, job_id: str) -> EmbedImages | JobStatus:
+    return msgspec.structs.replace(message, job_id=job_id)
+
+
+async def record(pool: Any, *messages: EmbedImages | JobStatus) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        for message in messages:
+            if isinstance(message, EmbedImages):
+                await record_command(connection, message, recorded_at=RECEIVED)
+            else:
+                await record_status(connection, message)
+
+
+async def job(reader: ClusterReader, job_id: str = "job_1") -> JobRow:
+    (row,) = await reader.jobs_by_id(job_id)
+    return row
+
+
+async def test_a_job_goes_from_queued_to_succeeded(pool: Any, reader: ClusterReader) -> None:
+    await record(pool, queued(), queued(part=2))
+    row = await job(reader)
+    assert (row.status, row.attempts, row.image_count, row.reason, row.source) == (
+        "queued", 1, 128, "insights_ready", "redis:s/1-0",
+    )  # fmt: skip
+    assert (row.enqueued_at, row.started_at, row.completed_at) == (at(0), None, None)
+
+    await record(pool, state("processing", 1), state("processing", 2))
+    row = await job(reader)
+    assert (row.status, row.started_at, row.completed_at) == ("processing", at(1), None)
+
+    await record(pool, state("succeeded", 3, version=7, placed=120, known=7, failed=1, failed_images=(MISSING,)))
+    row = await job(reader)
+    assert (row.status, row.completed_at, row.version, row.last_error) == ("succeeded", at(3), 7, None)
+    assert (row.placed, row.known, row.failed, row.failed_images) == (120, 7, 1, (MISSING,))
+
+    await record(pool, state("processing", 1), queued(), queued(part=2))
+    assert await job(reader) == row
+
+
+async def test_a_job_goes_back_only_with_a_higher_try(pool: Any, reader: ClusterReader) -> None:
+    await record(pool, queued(), state("processing", 1), state("failed", 2, error="no image\x00 left", failed=128))
+    row = await job(reader)
+    assert (row.status, row.last_error, row.completed_at) == ("failed", "no image\N{REPLACEMENT CHARACTER} left", at(2))
+
+    await record(pool, state("processing", 3), queued(seconds=3))
+    assert (await job(reader)).status == "failed"
+
+    await record(pool, queued(attempt=2, seconds=4))
+    row = await job(reader)
+    assert (row.status, row.attempts, row.enqueued_at, row.completed_at, row.failed) == ("queued", 2, at(0), None, 0)
+    assert row.last_error == "no image\N{REPLACEMENT CHARACTER} left"
+
+    await record(pool, state("succeeded", 5, attempt=2, placed=128))
+    row = await job(reader)
+    assert (row.status, row.attempts, row.last_error, row.placed) == ("succeeded", 2, None, 128)
+
+
+HISTORY: list[EmbedImages | JobStatus] = [
+    queued(),
+    queued(part=2, seconds=0.5),
+    state("processing", 1),
+    state("processing", 1.5),
+    state("failed", 2, failed=128, failed_images=(MISSING,), error="storage gone"),
+    queued(attempt=2, seconds=3, image_ids=("i1",)),
+    state("processing", 4, attempt=2),
+    state("succeeded", 5, attempt=2, version=3, placed=100, known=28),
+]
+
+
+@pytest.mark.parametrize("length", range(1, len(HISTORY) + 1))
+async def test_messages_in_any_order_and_repeated_give_one_row(pool: Any, reader: ClusterReader, length: int) -> None:
+    """Of every beginning of a job's history; `job_0` is told it in order."""
+    rows = []
+    for trial in range(20):
+        messages = [named(message, f"job_{trial}") for message in HISTORY[:length]]
+        if trial:
+            shuffler = random.Random(f"{length}/{trial}")
+            messages += shuffler.choices(messages, k=2)
+            shuffler.shuffle(messages)
+        await record(pool, *messages)
+        row = await job(reader, f"job_{trial}")
+        rows.append(msgspec.structs.replace(row, id="", job_id="", cursor=""))
+    assert rows == [rows[0]] * len(rows)
+
+
+async def test_commands_are_kept_as_they_were_asked(pool: Any) -> None:
+    asked = queued(metadata={"who": "auth\x00service"})
+    await record(pool, asked, queued(part=2), asked, queued(attempt=2))
+    rows = await pool.fetch(
+        "SELECT part, attempt, parts, image_count, command FROM cluster_job_commands ORDER BY attempt, part"
+    )
+    assert [tuple(row)[:4] for row in rows] == [(1, 1, 2, 1), (2, 1, 2, 1), (1, 2, 2, 1)]
+    kept = msgspec.json.decode(rows[0]["command"], type=EmbedImages)
+    assert kept == msgspec.structs.replace(asked, metadata={"who": "auth\N{REPLACEMENT CHARACTER}service"})
+
+
+async def test_a_job_that_names_no_image_counts_what_was_found(pool: Any, reader: ClusterReader) -> None:
+    await record(pool, queued(parts=1, image_ids=(), job_images=0), state("succeeded", 2, placed=5, known=2, failed=1))
+    assert (await job(reader)).image_count == 8
+
+
+async def test_a_command_without_a_time_counts_from_its_arrival(pool: Any, reader: ClusterReader) -> None:
+    await record(pool, queued(enqueued_at=""))
+    assert (await job(reader)).enqueued_at == timestamp(RECEIVED)
+
+
+async def test_jobs_of_a_pet_are_paged_newest_first(pool: Any, reader: ClusterReader) -> None:
+    # Pairs that share a moment: the cursor must neither skip nor repeat one of them.
+    await record(pool, *(queued(job_id=f"job_{number}", seconds=number // 2) for number in range(9)))
+    await record(pool, queued(pet_id="102", job_id="other"))
+    everything = await reader.jobs_of_pet("101", MAX_PAGE)
+    assert [row.enqueued_at for row in everything] == [at(second) for second in (4, 3, 3, 2, 2, 1, 1, 0, 0)]
+    assert {row.job_id for row in everything} == {f"job_{number}" for number in range(9)}
+
+    pages: list[list[JobRow]] = [await reader.jobs_of_pet("101", 2)]
+    while pages[-1]:
+        pages.append(await reader.jobs_of_pet("101", 2, pages[-1][-1].cursor))
+    assert [len(page) for page in pages] == [2, 2, 2, 2, 1, 0]
+    assert [row for page in pages for row in page] == everything
+
+
+async def test_one_job_id_may_belong_to_several_pets(pool: Any, reader: ClusterReader) -> None:
+    await record(pool, queued(), queued(pet_id="102", seconds=1))
+    assert [row.pet_id for row in await reader.jobs_by_id("job_1")] == ["102", "101"]
+    assert await reader.jobs_by_id("job_2") == []
+
+
+@pytest.mark.parametrize("cursor", ["x", "!!!!", "MTIz", "MS96eno", "OTk5OTk5OTk5OTk5OTk5OTk5OTkvMDA"])
+async def test_a_foreign_cursor_is_refused(pool: Any, cursor: str) -> None:
+    with pytest.raises(InvalidInput, match="cursor"):
+        await ClusterReader(pool).jobs_of_pet("101", 10, cursor)
+
+
+@pytest.mark.parametrize("limit", [0, MAX_PAGE + 1])
+async def test_a_page_has_bounds(pool: Any, limit: int) -> None:
+    with pytest.raises(InvalidInput, match="limit"):
+        await ClusterReader(pool).jobs_of_pet("101", limit)
+
+
+async def test_a_ping_returns_or_raises(database_url: str, pool: Any) -> None:
+    await ClusterReader(pool).ping()
+    await pool.close()
+    with pytest.raises(Exception, match="closed"):
+        await ClusterReader(pool).ping()

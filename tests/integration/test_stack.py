@@ -1,0 +1,108 @@
+"""The local stack with real servers and small stand-ins for the service: it comes up, stays, moves and goes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from app.local.probe import answers_ok
+from app.local.processes import StartError
+from app.local.stack import Stack
+
+SERVES = textwrap.dedent("""
+    import http.server, os, socket, sys
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path in ("/healthz", "/readyz") else 404)
+            self.end_headers()
+    if len(sys.argv) > 1:
+        port = int(sys.argv[1])
+    else:
+        port = int(os.environ["WEB_PORT"])
+        metrics = socket.create_server(("127.0.0.1", int(os.environ["WORKER_METRICS_PORT"])))
+    print("serving for", os.environ.get("DATABASE_URL"), flush=True)
+    http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+""")
+PREPARES = "import os, pathlib; (pathlib.Path(os.environ['DATA_DIR']) / 'prepared').touch()"
+
+
+def stack_at(root: Path, *, prepare: str = PREPARES) -> Stack:
+    return Stack(
+        root,
+        storage_argv=lambda _folder, port, _token: [sys.executable, "-c", SERVES, str(port)],
+        service_argv=[sys.executable, "-c", SERVES],
+        prepare_argv=[sys.executable, "-c", prepare],
+        say=lambda _line: None,
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "local"
+    yield folder
+    if folder.exists():
+        stack_at(folder).down()
+
+
+def sourced(env_file: Path) -> dict[str, str]:
+    """The variables that a shell has after sourcing the file."""
+    script = f"set -a; . '{env_file}'; env -0"
+    shown = subprocess.run(["bash", "-c", script], env={}, capture_output=True, text=True, check=True).stdout
+    return dict(line.split("=", 1) for line in shown.split("\0") if line)
+
+
+def test_the_stack_comes_up_once_and_survives_down_and_up(root: Path) -> None:
+    env = stack_at(root).up()
+    assert stat.S_IMODE((root / "env").stat().st_mode) == 0o600
+    assert sourced(root / "env").items() >= env.items()
+    assert (root / "state" / "prepared").exists()
+    assert answers_ok(f"{env['API_URL']}/readyz")
+    redis.Redis.from_url(env["REDIS_URL"]).set("photo", "cat")
+
+    pids = sorted(path.read_text() for path in root.rglob("*.pid"))
+    assert stack_at(root).up() == env
+    assert sorted(path.read_text() for path in root.rglob("*.pid")) == pids  # nothing was started a second time
+
+    stack_at(root).down()
+    assert not list(root.rglob("*.pid"))
+    assert not (root / "env").exists()
+    assert not answers_ok(f"{env['API_URL']}/readyz")
+    stack_at(root).down()  # harmless
+
+    assert stack_at(root).up() == env  # same ports, same token
+    assert redis.Redis.from_url(env["REDIS_URL"]).get("photo") == b"cat"
+    stack_at(root).clean()
+    assert not root.exists()
+
+
+def test_two_stacks_share_no_port_and_a_killed_service_is_replaced(root: Path, tmp_path: Path) -> None:
+    first = stack_at(root)
+    other = stack_at(tmp_path / "other")
+    env = first.up(detached=False)
+    try:
+        other_env = other.up(detached=False)
+        addresses = {"REDIS_URL", "DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "API_URL", "METRICS_URL"}
+        for name in {*addresses, "STORAGE_SERVICE_URL", "INTERNAL_TOKEN"}:
+            assert env[name] != other_env[name], name
+    finally:
+        other.down()
+
+    pid_file = next(root.rglob("service.pid"))
+    os.kill(int(pid_file.read_text().strip("[]").split(",")[0]), 9)
+    assert first.up(detached=False) == env
+    assert answers_ok(f"{env['API_URL']}/readyz")
+    first.down()
+
+
+def test_a_failed_preparation_is_reported_with_its_output(root: Path) -> None:
+    with pytest.raises(StartError, match=r"(?s)prepare ended with exit code 1.*no such table"):
+        stack_at(root, prepare="import sys; sys.exit('no such table')").up()
+    assert not (root / "env").exists()
