@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from schemas.facts import EmbeddedImage, ImagesEmbedded, JobContext, Quality
-from tables.vectors import quantize
+from tables.vectors import Floats, quantize
 
 MODEL = "test-model@1"
 DIMENSION = 64
 
 
-def unit(values: np.ndarray) -> np.ndarray:
-    return values / np.linalg.norm(values)
+def unit(values: Floats) -> Floats:
+    scaled: Floats = values / np.linalg.norm(values)
+    return scaled
 
 
 class Directions:
@@ -22,10 +23,10 @@ class Directions:
         self._random = np.random.default_rng(seed)
         self.dimension = dimension
 
-    def new(self) -> np.ndarray:
+    def new(self) -> Floats:
         return unit(self._random.normal(size=self.dimension))
 
-    def near(self, direction: np.ndarray, spread: float = 0.5) -> bytes:
+    def near(self, direction: Floats, spread: float = 0.5) -> bytes:
         return quantize(unit(direction + spread * self.new()))
 
 

@@ -113,7 +113,7 @@ class ImagePipeline:
             data = await self._source.fetch(image_id)
             self._metrics.fetch_seconds.observe(time.perf_counter() - started)
             self._metrics.file_bytes.observe(len(data))
-            pass
+            reservation.shrink(len(data))
             yield data
 
     def _measure(self, data: bytes) -> _Measured:

@@ -1,0 +1,131 @@
+"""The mends of faust: each test fails without its mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.producer.sender import Sender
+from faust.tables.recovery import Recovery
+
+from agents import faust_mends, lease
+from agents.durable_table import DurableTable
+
+
+class Recorder:
+    """Records the order in which recovery calls the consumer."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def stop_flow(self) -> None:
+        self.calls.append("stop_flow")
+
+    def resume_partitions(self, _tps: Any) -> None:
+        self.calls.append("resume_partitions")
+
+
+class StoppedHere(Exception):
+    """Raised by the fake behind the calls that matter."""
+
+
+async def test_recovery_stops_the_flow_before_it_resumes_partitions() -> None:
+    faust_mends.stop_flow_before_seek()
+    faust_mends.stop_flow_before_seek()
+    consumer = Recorder()
+
+    class FakeRecovery:
+        log = type("Log", (), {"info": lambda *_: None, "dev": lambda *_: None})()
+        tables: dict[str, Any] = {}
+
+        class app:
+            consumer_generation_id = 1
+
+            class on_rebalance_complete:
+                @staticmethod
+                async def send() -> None: ...
+
+        def _set_recovery_ended(self) -> None: ...
+
+        def _is_changelog_tp(self, _tp: Any) -> bool:
+            return False
+
+        async def _wait(self, coroutine: Any, **_: Any) -> None:
+            coroutine.close()
+            raise StoppedHere
+
+    FakeRecovery.app.consumer = consumer  # type: ignore[attr-defined]
+    FakeRecovery.app.conf = type("Conf", (), {"broker_request_timeout": 1})  # type: ignore[attr-defined]
+
+    async def seek() -> None: ...
+
+    consumer.assignment = lambda: {("log", 0)}  # type: ignore[attr-defined]
+    consumer.perform_seek = seek  # type: ignore[attr-defined]
+    with pytest.raises(StoppedHere):
+        await Recovery.on_recovery_completed(FakeRecovery(), 1)
+    assert consumer.calls == ["stop_flow", "resume_partitions"], "once, and before messages can arrive"
+
+
+async def test_the_lease_stands_before_every_produce_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name in (
+        (GroupCoordinator, "_do_heartbeat"),
+        (GroupCoordinator, "_do_rejoin_group"),
+        (Sender, "_send_produce_req"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    answered = True
+    sent: list[str] = []
+
+    async def heartbeat(_self: Any) -> bool:
+        return answered
+
+    async def rejoin(_self: Any, _subscription: Any) -> bool:
+        return True
+
+    async def produce(_self: Any, _node: int, _batches: Any) -> None:
+        sent.append("request")
+
+    monkeypatch.setattr(GroupCoordinator, "_do_heartbeat", heartbeat)
+    monkeypatch.setattr(GroupCoordinator, "_do_rejoin_group", rejoin)
+    monkeypatch.setattr(Sender, "_send_produce_req", produce)
+    now = 0.0
+    ended: list[str] = []
+
+    def abort(reason: str) -> Any:
+        ended.append(reason)
+        raise StoppedHere
+
+    lease.install(lease.Lease(9.0, clock=lambda: now, abort=abort))
+    await Sender._send_produce_req(None, 1, {})
+    await GroupCoordinator._do_rejoin_group(None, None)
+    now = 8.0
+    await GroupCoordinator._do_heartbeat(None)
+    now = 16.0
+    await Sender._send_produce_req(None, 1, {})
+    answered = False
+    await GroupCoordinator._do_heartbeat(None)
+    now = 17.5
+    with pytest.raises(StoppedHere):
+        await Sender._send_produce_req(None, 1, {})
+    assert len(sent) == 2
+    assert len(ended) == 1
+
+
+def test_changelog_records_bypass_the_producer_buffer() -> None:
+    buffered: list[Any] = []
+
+    class Changelog:
+        def as_future_message(self, **message: Any) -> Any:
+            return message["key"]
+
+        def send_soon(self, **message: Any) -> None:
+            buffered.append(message)
+
+    table = DurableTable.__new__(DurableTable)
+    table._unpublished = []
+    table.__dict__["_changelog_topic"] = Changelog()
+    table.key_serializer = table.value_serializer = "raw"
+    table.send_changelog(0, b"one", b"1")
+    table.send_changelog(0, b"two", b"2")
+    assert (table.take_unpublished(), table.take_unpublished(), buffered) == ([b"one", b"two"], [], [])

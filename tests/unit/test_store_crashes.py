@@ -1,0 +1,203 @@
+"""The row store under crashes: whatever dies between any two puts, nothing is lost and nothing counts twice.
+
+A small world stands in for the broker: a changelog that keeps a prefix of what was published, outputs that arrived, a
+committed offset that lags behind, and a local store that survives a crash or is wiped. The rules of the real one are
+agents.delivery's; tests/e2e runs the same audit on a real broker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.codec import decode_fact, decode_version
+from schemas.errors import StopProcess
+from schemas.facts import Policy
+from tables.changes import Position
+from tables.outputs import Output
+from tables.rows import supersedes
+from tables.store import Applied, PetStore
+from tests.unit.test_fold import burst_log, fold
+
+PETS = ("pet_a", "pet_b", "pet_c")
+
+
+def album_log(seed: int) -> list[tuple[bytes, bytes]]:
+    """Three albums, interleaved."""
+    logs = [deque(burst_log(seed + n, bursts=3, shots=4, size=2, pet=pet)) for n, pet in enumerate(PETS)]
+    rng, merged = random.Random(seed), []
+    while any(logs):
+        merged.append(rng.choice([log for log in logs if log]).popleft())
+    return merged
+
+
+class Crash(Exception):
+    """The process is killed."""
+
+
+@dataclass
+class World:
+    """What survives a crash."""
+
+    rng: random.Random
+    make_store: Callable[[dict[bytes, bytes]], PetStore]
+    changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    outputs: dict[int, list[Output]] = field(default_factory=dict)
+    local: dict[bytes, bytes] = field(default_factory=dict)
+    committed: int = -1
+    generation: int = 0
+    wiped: int = 0
+
+    def live(self, log: list[tuple[bytes, bytes]], sends: int, lag: int) -> None:
+        """One life: reads on from what is committed, until `sends` messages are delivered (then Crash) or all is done.
+
+        `lag`: events whose messages wait while later events are folded.
+        """
+        self.generation += 1
+        store, frontier = self.make_store(self.local), self.committed
+        waiting: deque[tuple[int, Applied]] = deque()
+        for offset in range(self.committed + 1, len(log)):
+            applied = self._apply(store, log, offset, frontier)
+            waiting.append((offset, applied))
+            while len(waiting) > lag:
+                frontier, sends = self._deliver(*waiting.popleft(), sends)
+        while waiting:
+            frontier, sends = self._deliver(*waiting.popleft(), sends)
+        self.committed = frontier
+
+    def _apply(self, store: PetStore, log: list[tuple[bytes, bytes]], offset: int, frontier: int) -> Applied:
+        key, value = log[offset]
+        envelope, fact = decode_fact(value)
+        at = Position(0, offset, envelope.time, Policy())
+        applied = store.apply(key.decode(), fact, at, "", frontier=frontier, generation=self.generation)
+        for row, content in applied.records:
+            if content is None:
+                self.local.pop(row, None)
+            else:
+                self.local[row] = content
+        return applied
+
+    def _deliver(self, offset: int, applied: Applied, sends: int) -> tuple[int, int]:
+        for record in applied.records:
+            sends = self._count(sends)
+            self.changelog.append(record)
+        for output in applied.outputs:
+            sends = self._count(sends)
+            seen = self.outputs.setdefault(offset, [])
+            if output not in seen:
+                seen.append(output)
+        if self.rng.random() < 0.3:
+            self.committed = offset
+        return offset, sends
+
+    @staticmethod
+    def _count(sends: int) -> int:
+        if sends == 0:
+            raise Crash
+        return sends - 1
+
+    def wipe(self) -> None:
+        """Lose the local store; recover it from the changelog as the durable table does."""
+        self.wiped += 1
+        self.local.clear()
+        for row, content in self.changelog:
+            if content is None:
+                self.local.pop(row, None)
+            elif supersedes(row, self.local.get(row), content):
+                self.local[row] = content
+
+
+def survive(seed: int, make_store: Callable[[dict[bytes, bytes]], PetStore]) -> World:
+    """Live through a seeded schedule of crashes, then audit."""
+    rng, log = random.Random(seed), album_log(seed)
+    world = World(rng, make_store)
+    for _ in range(rng.randint(2, 8)):
+        with contextlib.suppress(Crash):
+            world.live(log, sends=rng.randint(0, 40), lag=rng.randint(0, 6))
+        if rng.random() < 0.4:
+            world.wipe()
+    world.live(log, sends=10**9, lag=3)
+    audit(world, log)
+    return world
+
+
+def audit(world: World, log: list[tuple[bytes, bytes]]) -> None:
+    offline, expected = fold(log)
+    store = PetStore(world.local.get)
+    for pet in PETS:
+        assert store.state(pet) == offline.store.state(pet), f"the state of {pet} differs from an offline fold"
+    for offset, outputs in enumerate(expected):
+        assert world.outputs.get(offset, []) == outputs, f"outputs of offset {offset}"
+    for pet in PETS:
+        numbers = [
+            decode_version(o.value).version
+            for offset in sorted(world.outputs)
+            for o in world.outputs[offset]
+            if o.channel == "versions" and decode_version(o.value).pet_id == pet
+        ]
+        assert numbers == list(range(1, len(numbers) + 1))
+    world.wipe()
+    for pet in PETS:
+        assert PetStore(world.local.get).state(pet) == offline.store.state(pet), f"{pet} recovered from the changelog"
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.integers(0, 1_000_000))
+def test_state_and_outputs_survive_any_schedule_of_crashes(seed: int) -> None:
+    survive(seed, lambda local: PetStore(local.get))
+
+
+class _OwnRowsOnly(PetStore):
+    """On a repeat puts only the event's own rows again."""
+
+    def _repeat(self, stored, offset, frontier):  # type: ignore[no-untyped-def]
+        applied = super()._repeat(stored, offset, frontier)
+        own = [r for r in applied.records if r[0].endswith((f"/{offset}".encode(), b"/h"))]
+        return Applied(own, applied.outputs, True)
+
+
+class _NothingAgain(PetStore):
+    """On a repeat puts nothing again."""
+
+    def _repeat(self, stored, offset, frontier):  # type: ignore[no-untyped-def]
+        return Applied([], super()._repeat(stored, offset, frontier).outputs, True)
+
+
+class _NoOutbox(PetStore):
+    """On a repeat sends nothing again."""
+
+    def _repeat(self, stored, offset, frontier):  # type: ignore[no-untyped-def]
+        return Applied(super()._repeat(stored, offset, frontier).records, [], True)
+
+
+class _HeadFirst(PetStore):
+    """Puts the head before the rows it refers to."""
+
+    def _record(self, stored, result, offset, frontier):  # type: ignore[no-untyped-def]
+        applied = super()._record(stored, result, offset, frontier)
+        applied.records.sort(key=lambda record: not record[0].endswith(b"/h"))
+        return applied
+
+
+class _EagerTombstones(PetStore):
+    """Deletes superseded rows without waiting for the event that superseded them to be durable."""
+
+    def _record(self, stored, result, offset, frontier):  # type: ignore[no-untyped-def]
+        return super()._record(stored, result, offset, offset)
+
+
+@pytest.mark.parametrize("broken", [_OwnRowsOnly, _NothingAgain, _NoOutbox, _HeadFirst, _EagerTombstones])
+def test_the_audit_is_red_without_each_protection(broken: type[PetStore]) -> None:
+    for seed in range(60):
+        try:
+            survive(seed, lambda local: broken(local.get))
+        except (AssertionError, StopProcess):
+            return
+    pytest.fail(f"no schedule of crashes shows that {broken.__doc__} is wrong")
