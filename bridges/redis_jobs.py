@@ -10,7 +10,6 @@ An entry's way, and what a crash behind each step does:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -81,25 +80,30 @@ class RedisJobsBridge:
         self._clock = clock
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._relaying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Run in a task of its own."""
         self._task = asyncio.create_task(self.run())
 
     async def stop(self, grace_s: float = 5.0) -> None:
-        """End the loop behind its batch, or after `grace_s` in the middle of it, which repeats it at the next start."""
+        """End the loop behind its batch, or after `grace_s` in the middle of it, which repeats it at the next start.
+
+        Raises what ended `run`, if it was an error.
+        """
         self._stopping.set()
         if self._task is not None and not self._task.done():
             await asyncio.wait({self._task}, timeout=grace_s)
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            if self._relaying is not None:
+                self._relaying.cancel()  # `run` then ends in good order
+            await self._task
 
     async def run(self) -> None:
         """Relay until `stop`. Outlives Redis and Kafka being away; raises StopProcess when the producer is broken."""
         self._task = self._task or asyncio.current_task()
+        self._relaying = asyncio.create_task(self._relay())
         parts = {
-            asyncio.create_task(self._relay()),
+            self._relaying,
             asyncio.create_task(self._repeat(self._trim_interval_s, self._trimmer.trim)),
             asyncio.create_task(self._repeat(self._measure_interval_s, self._measure)),
         }

@@ -76,6 +76,9 @@ IMAGE_FAILURES: Final = CounterDef("media_cluster_image_failures", "Images that 
 BATCH_IMAGES: Final = HistogramDef(
     "media_cluster_embed_batch_images", "Images in one inference.", (1, 2, 4, 8, 16, 32, 64)
 )
+FILE_BYTES: Final = HistogramDef(
+    "media_cluster_image_file_bytes", "Size of one fetched image file.", (1e4, 1e5, 5e5, 1e6, 2.5e6, 5e6, 1e7, 2e7)
+)
 FETCH_SECONDS: Final = HistogramDef("media_cluster_image_fetch_seconds", "Fetch of one image.", _SLOW)
 DECODE_SECONDS: Final = HistogramDef("media_cluster_image_decode_seconds", "Decoding of one image.", _SLOW)
 INFERENCE_SECONDS: Final = HistogramDef("media_cluster_inference_seconds", "Inference of one batch.", _SLOW)
@@ -96,6 +99,13 @@ DEAD_LETTERS: Final = CounterDef("media_cluster_dead_letters", "Messages sent to
 VERSIONS_APPLIED: Final = CounterDef("media_cluster_versions_applied", "Versions written to Postgres.")
 VERSIONS_SKIPPED: Final = CounterDef("media_cluster_versions_skipped", "Versions that Postgres held already.")
 PROJECTION_GAPS: Final = CounterDef("media_cluster_projection_gaps", "Versions that did not follow the one before.")
+VERSIONS_REPLAYED: Final = CounterDef("media_cluster_versions_replayed", "Versions read from the log to fill a gap.")
+JOB_MESSAGES: Final = CounterDef("media_cluster_job_messages", "Commands and job states written to Postgres.")
+POSTGRES_ERRORS: Final = CounterDef("media_cluster_postgres_errors", "Failed transactions of the projection.")
+STALE_PETS: Final = GaugeDef("media_cluster_cache_stale_pets", "Pets whose cached answer waits to be refreshed.")
+READABLE_SECONDS: Final = HistogramDef(
+    "media_cluster_readable_seconds", "From a version's time to its answer's being readable.", _SLOW
+)
 PROJECTION_LAG: Final = GaugeDef(
     "media_cluster_projection_lag_messages", "Messages not yet projected, all partitions together."
 )

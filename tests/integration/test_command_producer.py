@@ -32,7 +32,7 @@ async def until_connected(producer: CommandProducer) -> None:
 
 async def test_submits_fail_while_the_broker_is_away_and_work_again_after(tmp_path: Path) -> None:
     server, topics = KafkaServer(tmp_path / "kafka"), Topics("p.")
-    await asyncio.to_thread(_start, server)
+    server.start()
     producer = CommandProducer(
         server.bootstrap_servers, topics, timeout=1.0, clock=lambda: datetime.now(UTC), client_id="test"
     )
@@ -49,18 +49,18 @@ async def test_submits_fail_while_the_broker_is_away_and_work_again_after(tmp_pa
                     await producer.submit([COMMAND], traceparent="")
         assert not await producer.ping()
 
-        await asyncio.to_thread(_start, server)
+        server.start()
         await until_connected(producer)
     finally:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await producer.stop()
             await producer.stop()
-        await asyncio.to_thread(server.stop)
+        server.stop()
 
 
 async def test_stopping_ends_while_the_broker_is_away_with_work_unconfirmed(tmp_path: Path) -> None:
     server, topics = KafkaServer(tmp_path / "kafka"), Topics("p.")
-    await asyncio.to_thread(_start, server)
+    server.start()
     producer = CommandProducer(
         server.bootstrap_servers, topics, timeout=DEADLINE_SECONDS, clock=lambda: datetime.now(UTC), client_id="test"
     )
@@ -76,8 +76,4 @@ async def test_stopping_ends_while_the_broker_is_away_with_work_unconfirmed(tmp_
             with pytest.raises(KafkaUnavailable):
                 await open_submit
     finally:
-        await asyncio.to_thread(server.stop)
-
-
-def _start(server: KafkaServer) -> None:
-    server.start()
+        server.stop()
