@@ -29,6 +29,7 @@ from faust.types import AppT, EventT, TopicT
 from agents.abort import Abort, abort_process
 from agents.durable_table import DurableTable
 from schemas.headers import Headers
+from schemas.telemetry import Gauge, Unmeasured
 from tables.store import Record
 
 log = structlog.get_logger(__name__)
@@ -121,12 +122,20 @@ class Delivery:
     for a topic whose oldest messages may have been deleted before they were read.
     """
 
-    def __init__(self, app: AppT, *, window: int = 256, contiguous: bool = True, abort: Abort = abort_process) -> None:
+    def __init__(
+        self,
+        app: AppT,
+        *,
+        window: int = 256,
+        contiguous: bool = True,
+        open_events: Gauge | None = None,
+        abort: Abort = abort_process,
+    ) -> None:
         self.app = app
         self.abort = abort
-        self.acknowledged = 0
         self._window = window
         self._contiguous = contiguous
+        self._open_events = open_events or Unmeasured()
         self._in_flight = 0
         self._partitions: dict[Any, _Partition] = {}
         self._room = asyncio.Event()
@@ -145,6 +154,7 @@ class Delivery:
         ticket = Ticket(self, event, partition)
         partition.tickets.append(ticket)
         self._in_flight += 1
+        self._open_events.set(self._in_flight)
         return ticket
 
     def advance(self, partition: _Partition) -> None:
@@ -155,7 +165,7 @@ class Delivery:
             partition.frontier = ticket.event.message.offset
             if ticket.current:
                 ticket.event.ack()
-                self.acknowledged += 1
+        self._open_events.set(self._in_flight)
         self._room.set()
 
     def _partition(self, message: Any) -> _Partition:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from bridges import fields as read
-from schemas.commands import MAX_IMAGES_PER_COMMAND, EmbedImages
+from schemas.commands import EmbedImages, split_images
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id
@@ -132,27 +132,19 @@ def to_commands(request: JobRequest, *, source: str, now: datetime) -> list[Embe
 
     `now` stands in for an `enqueued_at` that the caller did not give.
     """
-    ids, step = request.image_ids, MAX_IMAGES_PER_COMMAND
-    chunks = [ids[start : start + step] for start in range(0, len(ids), step)] or [()]
-    return [
-        EmbedImages(
-            pet_id=request.pet_id,
-            job_id=request.job_id,
-            part=part,
-            parts=len(chunks),
-            image_ids=chunk,
-            job_images=len(ids),
-            reason=request.reason,
-            force=request.force,
-            labels=request.labels,
-            coverage=request.coverage,
-            quality_score=request.quality_score,
-            metadata=request.metadata,
-            enqueued_at=request.enqueued_at or timestamp(now),
-            source=source,
-        )
-        for part, chunk in enumerate(chunks, start=1)
-    ]
+    template = EmbedImages(
+        pet_id=request.pet_id,
+        job_id=request.job_id,
+        reason=request.reason,
+        force=request.force,
+        labels=request.labels,
+        coverage=request.coverage,
+        quality_score=request.quality_score,
+        metadata=request.metadata,
+        enqueued_at=request.enqueued_at or timestamp(now),
+        source=source,
+    )
+    return split_images(template, request.image_ids)
 
 
 def _document(fields: Mapping[bytes, bytes]) -> tuple[Any, str]:

@@ -17,7 +17,6 @@ class MemberRow(msgspec.Struct, frozen=True, array_like=True):
 
     image_id: str
     score: float
-    quality: float | None
 
 
 class HeroRow(msgspec.Struct, frozen=True, array_like=True):
@@ -79,8 +78,7 @@ def build_answer(row: Any) -> ClusterAnswer:
 
 def _cluster(pet_id: str, row: ClusterRow) -> AnswerCluster:
     members = tuple(
-        AnswerMember(member.image_id, member.score, position, member.quality)
-        for position, member in enumerate(row.members)
+        AnswerMember(member.image_id, member.score, position) for position, member in enumerate(row.members)
     )
     heroes = tuple(AnswerHero(hero.image_id, hero.rank, hero.score) for hero in row.heroes)
     # Callers rely on a hero; a cluster that was given none shows its best member.

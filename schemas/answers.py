@@ -10,12 +10,12 @@ import msgspec
 
 
 class AnswerMember(msgspec.Struct, frozen=True):
-    """A member, best recorded score first. `qualityScore` is spelled as callers know it."""
+    """A member, best recorded score first. `qualityScore` is always null, as callers have always got it."""
 
     image_id: str
     score: float
     position: int
-    quality_score: float | None = msgspec.field(default=None, name="qualityScore")
+    quality_score: None = msgspec.field(default=None, name="qualityScore")
 
 
 class AnswerHero(msgspec.Struct, frozen=True):

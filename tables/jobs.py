@@ -37,6 +37,7 @@ def settle(pet: Pet, fact: ImagesEmbedded, placed: int) -> Settled:
         return Settled(pet.jobs.get(context.job_id, OpenJob(context.parts)), ended=False)
     job = pet.jobs.setdefault(context.job_id, OpenJob(context.parts))
     job.settled.append(context.part)
+    job.attempt = max(job.attempt, context.attempt)
     job.placed += placed
     job.known += len(fact.known) + len(fact.images) - placed
     job.failed += len(fact.failed)
@@ -60,7 +61,7 @@ def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> l
         job_id=context.job_id,
         status="succeeded" if succeeded else "failed",
         at=at.time,
-        attempt=context.attempt,
+        attempt=job.attempt,
         version=pet.version,
         placed=job.placed,
         known=job.known,

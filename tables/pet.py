@@ -89,7 +89,9 @@ class FailureNote(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpenJob(msgspec.Struct, array_like=True):
-    """A job whose commands are not all settled. `settled`: numbers of the commands that are."""
+    """A job whose commands are not all settled. `settled`: numbers of the commands that are; `attempt`: highest
+    seen.
+    """
 
     parts: int
     settled: list[int] = []
@@ -97,6 +99,7 @@ class OpenJob(msgspec.Struct, array_like=True):
     known: int = 0
     failed: int = 0
     failures: list[FailureNote] = []
+    attempt: int = 1
 
 
 @dataclass

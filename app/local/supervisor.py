@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +65,7 @@ class Supervisor:
         relay: whether output also goes to stderr, each line with the role's name.
         stop_timeout: seconds from SIGTERM to SIGKILL.
         delay: how long a dead role waits for its restart.
+        on_exit: called with the pid of each process that has ended.
 
     """
 
@@ -76,6 +77,7 @@ class Supervisor:
         relay: bool = True,
         stop_timeout: float = 20.0,
         delay: RestartDelay | None = None,
+        on_exit: Callable[[int], None] | None = None,
     ) -> None:
         if len({role.name for role in roles}) != len(roles):
             raise ValueError(f"roles: two have the same name: {[role.name for role in roles]}")
@@ -84,6 +86,7 @@ class Supervisor:
         self._relay = relay
         self._stop_timeout = stop_timeout
         self._delay = delay if delay is not None else RestartDelay()
+        self._on_exit = on_exit
         self._stopping = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._children: dict[str, asyncio.subprocess.Process] = {}
@@ -171,7 +174,10 @@ class Supervisor:
         log.info("role_started", role=role.name, pid=child.pid)
         assert child.stdout is not None
         await self._copy_output(role.name, child.stdout)
-        return await child.wait()
+        code = await child.wait()
+        if self._on_exit is not None:
+            self._on_exit(child.pid)
+        return code
 
     async def _copy_output(self, name: str, output: asyncio.StreamReader) -> None:
         """Copy a role's lines to its log file and to stderr until it closes them."""
@@ -208,6 +214,7 @@ async def run_roles(
     relay: bool = True,
     stop_timeout: float = 20.0,
     delay: RestartDelay | None = None,
+    on_exit: Callable[[int], None] | None = None,
 ) -> int:
     """Keep `roles` running until SIGTERM or SIGINT, then stop them; a second signal kills them at once.
 
@@ -218,7 +225,9 @@ async def run_roles(
         OSError: a role cannot be run at all; the others have been stopped.
 
     """
-    supervisor = Supervisor(roles, log_dir=log_dir, relay=relay, stop_timeout=stop_timeout, delay=delay)
+    supervisor = Supervisor(
+        roles, log_dir=log_dir, relay=relay, stop_timeout=stop_timeout, delay=delay, on_exit=on_exit
+    )
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
 

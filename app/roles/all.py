@@ -11,6 +11,7 @@ from pathlib import Path
 from app.local.supervisor import Role, run_roles
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
+from app.telemetry.metrics import forget_process
 
 ROLES = ("web", "bridge", "embed", "fold", "project")
 
@@ -25,7 +26,8 @@ def run(settings: Settings) -> int:
     metrics_dir = settings.data_dir / "metrics"
     shutil.rmtree(metrics_dir, ignore_errors=True)  # values of an earlier run
     metrics_dir.mkdir(parents=True)
-    return asyncio.run(run_roles([_role(settings, name, metrics_dir) for name in ROLES]))
+    roles = [_role(settings, name, metrics_dir) for name in ROLES]
+    return asyncio.run(run_roles(roles, on_exit=lambda pid: forget_process(pid, metrics_dir)))
 
 
 def _role(settings: Settings, name: str, metrics_dir: Path) -> Role:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import stamina
@@ -17,6 +18,7 @@ from bridges.metrics import BridgeMetrics
 from bridges.redis_jobs import RedisJobsBridge
 
 PING_SECONDS = 2.0
+STOP_SECONDS = 5.0
 
 
 def run(settings: Settings) -> None:
@@ -46,7 +48,7 @@ async def _run(role: Role) -> None:
             await loop  # raises what ended it, so that the supervisor sees a failed process
         finally:
             stop.cancel()
-            await producer.stop()
+            await stop_producer(producer)
             await redis.aclose()
 
 
@@ -54,6 +56,12 @@ async def _run(role: Role) -> None:
 async def start_producer(producer: Any) -> None:
     """Start the producer, as soon as there is a broker."""
     await producer.start()
+
+
+async def stop_producer(producer: Any) -> None:
+    """Stop the producer; with Kafka down its flush would never end, and what is unconfirmed is done again anyway."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(producer.stop(), STOP_SECONDS)
 
 
 def _bridge(role: Role, redis: Any, producer: Any) -> RedisJobsBridge:

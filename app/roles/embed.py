@@ -42,7 +42,9 @@ def run(settings: Settings) -> None:
         deadletter=raw_topic(app, topics.deadletter),
     )
     # The topic's oldest commands may have been deleted after its seven days, so holes are possible.
-    delivery = Delivery(app, window=COMMANDS_IN_FLIGHT, contiguous=False)
+    delivery = Delivery(
+        app, window=COMMANDS_IN_FLIGHT, contiguous=False, open_events=role.metrics.gauge(defs.DELIVERY_OPEN)
+    )
     metrics = EmbedMetrics(
         embedded=role.metrics.counter(defs.IMAGES_EMBEDDED),
         known=role.metrics.counter(defs.IMAGES_KNOWN),
@@ -92,6 +94,7 @@ async def _pipeline(role: Role, embedder: Embedder) -> AsyncIterator[tuple[Image
                         metrics=PipelineMetrics(
                             fetch_seconds=role.metrics.histogram(defs.FETCH_SECONDS),
                             decode_seconds=role.metrics.histogram(defs.DECODE_SECONDS),
+                            file_bytes=role.metrics.histogram(defs.FILE_BYTES),
                         ),
                     ),
                 )

@@ -36,7 +36,7 @@ def run(settings: Settings) -> None:
         failed=role.metrics.counter(defs.JOBS_PROCESSED, result="dead_letter"),
         job_seconds=role.metrics.histogram(defs.JOB_SECONDS),
     )
-    folder = Folder(Delivery(app), table, outputs, metrics)
+    folder = Folder(Delivery(app, open_events=role.metrics.gauge(defs.DELIVERY_OPEN)), table, outputs, metrics)
 
     @app.agent(raw_topic(app, topics.pet_log), name="fold", concurrency=1)
     async def fold(stream: StreamT[bytes]) -> None:

@@ -11,7 +11,7 @@ from aiokafka import ConsumerRecord
 
 from app.clients import create_producer, open_pool, open_redis
 from app.faust_apps import group_id
-from app.roles.bridge import PING_SECONDS, start_producer
+from app.roles.bridge import PING_SECONDS, start_producer, stop_producer
 from app.roles.role import Role, stop_signal
 from app.settings import Settings
 from app.telemetry import metric_defs as defs
@@ -58,7 +58,7 @@ async def _run(role: Role) -> None:
             await ended
         finally:
             stop.cancel()
-            await producer.stop()
+            await stop_producer(producer)
             await redis.aclose()
 
 
@@ -85,6 +85,11 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
             gaps=metrics.counter(defs.PROJECTION_GAPS),
             dead_letters=metrics.counter(defs.DEAD_LETTERS, subject="fact"),
             cache_errors=metrics.counter(defs.CACHE_FAILURES, operation="refresh"),
+            versions_replayed=metrics.counter(defs.VERSIONS_REPLAYED),
+            job_messages=metrics.counter(defs.JOB_MESSAGES),
+            postgres_errors=metrics.counter(defs.POSTGRES_ERRORS),
+            stale_pets=metrics.gauge(defs.STALE_PETS),
+            readable_seconds=metrics.histogram(defs.READABLE_SECONDS),
             batch_seconds=metrics.histogram(defs.PROJECTION_SECONDS),
         ),
         consumer_options={"session_timeout_ms": int(settings.kafka_session_timeout_seconds * 1000)},

@@ -60,7 +60,6 @@ STREAM_LAG: Final = GaugeDef(
 
 # Bridge
 BRIDGE_RELAYED: Final = CounterDef("media_cluster_bridge_relayed", "Stream entries handed over to Kafka.")
-BRIDGE_INVALID: Final = CounterDef("media_cluster_bridge_invalid", "Stream entries that were dead-lettered.")
 BRIDGE_LOST: Final = CounterDef(
     "media_cluster_bridge_lost", "Stream entries cut by a producer's MAXLEN before they were handed over: never normal."
 )
@@ -105,9 +104,6 @@ POSTGRES_ERRORS: Final = CounterDef("media_cluster_postgres_errors", "Failed tra
 STALE_PETS: Final = GaugeDef("media_cluster_cache_stale_pets", "Pets whose cached answer waits to be refreshed.")
 READABLE_SECONDS: Final = HistogramDef(
     "media_cluster_readable_seconds", "From a version's time to its answer's being readable.", _SLOW
-)
-PROJECTION_LAG: Final = GaugeDef(
-    "media_cluster_projection_lag_messages", "Messages not yet projected, all partitions together."
 )
 PROJECTION_SECONDS: Final = HistogramDef(
     "media_cluster_projection_write_seconds", "One transaction of a projection.", _SLOW

@@ -6,10 +6,10 @@ SELECT
         SELECT json_agg(json_build_array(
             s.cluster_number, s.label, s.member_count,
             coalesce((
-                SELECT json_agg(json_build_array(best.image_id, best.score, best.quality)
+                SELECT json_agg(json_build_array(best.image_id, best.score)
                                 ORDER BY best.score DESC, best.image_id)
                 FROM (
-                    SELECT m.image_id, m.score, m.metadata -> 'quality' AS quality
+                    SELECT m.image_id, m.score
                     FROM cluster_members AS m
                     WHERE m.pet_id = v.pet_id AND m.cluster_number = s.cluster_number
                       AND m.since_version <= v.version AND coalesce(m.until_version > v.version, true)

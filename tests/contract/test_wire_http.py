@@ -51,8 +51,8 @@ VERSION = PetVersion(
 )
 ANSWER = (
     '{"pet_id":"101","clusters":[{"id":"101-cluster-0","label":"Portraits","members":['
-    '{"image_id":"b","score":0.875,"position":0,"qualityScore":0.5},'
-    '{"image_id":"a","score":0.75,"position":1,"qualityScore":0.25}],"hero_image_id":"b","member_count":2,'
+    '{"image_id":"b","score":0.875,"position":0,"qualityScore":null},'
+    '{"image_id":"a","score":0.75,"position":1,"qualityScore":null}],"hero_image_id":"b","member_count":2,'
     '"heroes":[{"image_id":"b","rank":1,"score":0.5},{"image_id":"a","rank":2,"score":0.25}]}],'
     '"metrics":{"coverage":{"portrait":0.6},"quality_score":0.85,"processed_at":"2026-11-21T07:49:24.624049+00:00"},'
     '"updated_at":"2026-11-21T07:49:24.624049+00:00","image_count":3,"unclustered_count":1,"unclustered":["c"],'

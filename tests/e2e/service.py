@@ -141,16 +141,18 @@ class Service:
 
     def add_entry(self, fields: dict[str, str]) -> str:
         """XADD any fields; returns the entry's id."""
-        entry: Any = self.redis.xadd(self.stream, dict(fields))
+        values: Any = fields  # redis-py types the mapping's keys invariantly
+        entry: Any = self.redis.xadd(self.stream, values)
         return str(entry.decode())
 
     async def get(self, path: str) -> tuple[int, Any]:
-        """Status and JSON of a GET with the token."""
-        async with (
-            aiohttp.ClientSession(headers={"X-Internal-Token": TOKEN}) as session,
-            session.get(f"http://{HOST}:{self.web_port}{path}") as response,
-        ):
-            return response.status, await response.json()
+        """Status and JSON of a GET with the token; status 0 while the API is away."""
+        async with aiohttp.ClientSession(headers={"X-Internal-Token": TOKEN}) as session:
+            try:
+                async with session.get(f"http://{HOST}:{self.web_port}{path}") as response:
+                    return response.status, await response.json()
+            except aiohttp.ClientConnectionError as error:
+                return 0, str(error)
 
     async def job(self, job_id: str, within: float = 60.0) -> dict[str, Any]:
         """The job's record once it has succeeded or failed."""

@@ -109,7 +109,7 @@ async def test_an_invalid_entry_ends_in_both_dead_letters_and_the_next_is_served
     assert (await service.job(f"{pet}-ok"))["status"] == "succeeded"
     dead: Any = service.redis.xrange(service.dead_stream)
     (mine,) = [fields for _, fields in dead if fields[b"source_id"].decode().endswith(entry)]
-    assert b"image_ids[0]" in mine[b"reason"]
+    assert b"image_ids[0]" in mine[b"error"]
     letters = [json.loads(r.value) for r in await read_topic(service.bootstrap_servers, service.topics.deadletter.name)]
     assert any(entry in letter["source_id"] for letter in letters)
 
