@@ -102,9 +102,7 @@ def test_versions_survive_the_topic() -> None:
 
 
 def test_a_newer_writers_fields_are_skipped_and_its_versions_refused() -> None:
-    raw = msgspec.msgpack.decode(
-        codec.encode_fact(facts.PolicyChanged(policy=facts.Policy()), event_id="e", time=TIME, pet_id="")
-    )
+    raw = msgspec.msgpack.decode(codec.encode_fact(POLICY, event_id="e", time=TIME, pet_id=""))
     raw["added_later"] = 1
     raw["data"]["added_later"] = [1, 2]
     assert codec.decode_fact(msgspec.msgpack.encode(raw))[1] == facts.PolicyChanged(policy=facts.Policy())
