@@ -38,6 +38,7 @@ from schemas.telemetry import Counter, Unmeasured
 log = structlog.get_logger(__name__)
 SOURCE = "/embed"
 _Result = TypeVar("_Result")
+MAX_REASON = 500
 FETCH_ATTEMPTS = 3
 """Tries of one image inside a command, within about two seconds, before it counts as failed."""
 
@@ -108,13 +109,23 @@ class EmbedAgent:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """The agent's body: starts a task per command; the delivery window bounds how many."""
-        async for event in stream.noack().events():
-            ticket = await self._delivery.admit(event)
-            if ticket is not None:
-                task = asyncio.create_task(self._guarded(ticket))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+        """The agent's body: starts a task per command; the delivery window bounds how many.
+
+        What still runs when the body is cancelled is cancelled too, before the image pipeline closes under it: an image
+        that fails because the worker stops must not be recorded as failed.
+        """
+        try:
+            async for event in stream.noack().events():
+                ticket = await self._delivery.admit(event)
+                if ticket is not None:
+                    task = asyncio.create_task(self._guarded(ticket))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+        finally:
+            running = list(self._running)
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     async def _guarded(self, ticket: Ticket) -> None:
         """No exception leaves a command: what is not a dead letter ends the process."""
@@ -197,9 +208,9 @@ class EmbedAgent:
         try:
             return await self._retrying(self._embed_image, image_id)
         except ImageError as error:
-            failure = FailedImage(image_id, error.kind, error.reason)
+            failure = FailedImage(image_id, error.kind, error.reason[:MAX_REASON])
         except RetryLater as error:
-            failure = FailedImage(image_id, "unavailable", str(error))
+            failure = FailedImage(image_id, "unavailable", str(error)[:MAX_REASON])
         self._metrics.failed(failure.kind).inc()
         return failure
 

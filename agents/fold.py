@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time as clock
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -19,7 +18,7 @@ from agents.delivery import Delivery, Ticket
 from agents.durable_table import DurableTable
 from schemas.codec import decode_fact
 from schemas.errors import DeadLetter
-from schemas.headers import build_headers, header
+from schemas.headers import build_headers, header, parse_timestamp
 from schemas.telemetry import Counter, Histogram, Unmeasured
 from schemas.topics import PARTITION_FACTS_KEY
 from tables import partition as partition_facts
@@ -108,9 +107,9 @@ class Folder:
             self._metrics.failed.inc()
         elif "status" in channels:
             self._metrics.succeeded.inc()
-            if enqueued := fact.job.enqueued_at:
-                waited = datetime.fromisoformat(time) - datetime.fromisoformat(enqueued)
-                self._metrics.job_seconds.observe(waited.total_seconds())
+            enqueued, settled = parse_timestamp(fact.job.enqueued_at), parse_timestamp(time)
+            if enqueued and settled:
+                self._metrics.job_seconds.observe((settled - enqueued).total_seconds())
 
     def _apply(self, ticket: Ticket, decoded: tuple[Any, Any]) -> Applied:
         envelope, fact = decoded

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from schemas.errors import DeadLetter, UnknownVersion
+from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
+from schemas.headers import parse_timestamp
 from schemas.ids import check_id
 
 MAX_IMAGES_PER_COMMAND: Final = 64
@@ -61,6 +62,12 @@ def decode_command(raw: bytes | None) -> EmbedImages:
         raise DeadLetter(f"not a command: {error}") from error
     check_id(command.pet_id, "pet_id")
     check_id(command.job_id, "job_id")
+    if not 1 <= command.part <= command.parts:
+        raise InvalidInput("part", f"must be 1 to {command.parts}, got {command.part}")
+    if command.enqueued_at and parse_timestamp(command.enqueued_at) is None:
+        raise InvalidInput("enqueued_at", "must be RFC 3339 with a zone")
+    if len(command.image_ids) > MAX_IMAGES_PER_COMMAND:
+        raise InvalidInput("image_ids", f"must be at most {MAX_IMAGES_PER_COMMAND}, got {len(command.image_ids)}")
     for index, image_id in enumerate(command.image_ids):
         check_id(image_id, f"image_ids[{index}]")
     return command

@@ -16,6 +16,15 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def parse_timestamp(text: str) -> datetime | None:
+    """The moment of an RFC 3339 text; None when it is something else or lacks a zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment
+
+
 def build_headers(*, event_id: str, event_type: str, source: str, time: str, traceparent: str = "") -> Headers:
     """The headers of one message. `event_type` carries the version, e.g. ``media.ImagesEmbedded.v1``."""
     headers = [

@@ -45,6 +45,10 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def memory(self) -> int:
+        """Bytes of the sums."""
+        return int(self._sums.nbytes)
+
     def cosines(self, vector: Floats) -> Floats:
         """Cosine of `vector`, shape (d,), to each component's direction, shape (k,), in the order of `ids`."""
         size = len(self.ids)

@@ -130,6 +130,10 @@ class Pet:
     ended: set[str] = field(default_factory=set)
     snapshot: bytes = b""
 
+    def memory(self) -> int:
+        """Bytes that this pet takes in memory, roughly: its sums, and its ids at 120 bytes each."""
+        return self.mixture.memory() + 120 * (len(self.folded) + len(self.ended))
+
     def model_index(self, model: str) -> int:
         """The number of a model in this pet's rows; a new one is added."""
         if model not in self.models:

@@ -58,17 +58,20 @@ class StoredPet:
     delivery: rows.Delivery
     generation: int
     version_row: int
+    size: int = 0
 
 
 class PetStore:
-    """Applies facts to the pets of the table behind `get`. Keeps at most `max_cached` decoded pets, of one
-    generation.
+    """Applies facts to the pets of the table behind `get`.
+
+    Keeps decoded pets of one generation in about `max_cached_bytes`; the least recently used goes first.
     """
 
-    def __init__(self, get: Get, max_cached: int = 512) -> None:
+    def __init__(self, get: Get, max_cached_bytes: int = 256 * 2**20) -> None:
         self._get = get
-        self._max_cached = max_cached
+        self._max_cached_bytes = max_cached_bytes
         self._cached: OrderedDict[str, StoredPet] = OrderedDict()
+        self._cached_bytes = 0
         self._generation = -1
 
     def apply(self, pet_id: str, fact: Fact, at: Position, promoted: str, *, frontier: int, generation: int) -> Applied:
@@ -80,6 +83,7 @@ class PetStore:
         """
         if generation != self._generation:
             self._cached.clear()
+            self._cached_bytes = 0
             self._generation = generation
         stored = self._load(pet_id)
         if at.offset <= stored.pet.last_offset:
@@ -87,7 +91,7 @@ class PetStore:
         try:
             result = step(stored.pet, fact, at, promoted, lambda: self._image_rows(stored))
         except DeadLetter:
-            self._cached.pop(pet_id, None)
+            self._cached_bytes -= self._cached.pop(pet_id).size
             raise
         stored.generation = generation
         return self._record(stored, result, at.offset, frontier)
@@ -105,9 +109,13 @@ class PetStore:
         stored = self._cached.pop(pet_id, None)
         if stored is None:
             stored = self._read(pet_id)
+        else:
+            self._cached_bytes -= stored.size
+        stored.size = stored.pet.memory()
+        self._cached_bytes += stored.size
         self._cached[pet_id] = stored
-        while len(self._cached) > self._max_cached:
-            self._cached.popitem(last=False)
+        while self._cached_bytes > self._max_cached_bytes and len(self._cached) > 1:
+            self._cached_bytes -= self._cached.popitem(last=False)[1].size
         return stored
 
     def _read(self, pet_id: str) -> StoredPet:

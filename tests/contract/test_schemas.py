@@ -102,7 +102,8 @@ def test_versions_survive_the_topic() -> None:
 
 
 def test_a_newer_writers_fields_are_skipped_and_its_versions_refused() -> None:
-    raw = msgspec.msgpack.decode(codec.encode_fact(POLICY, event_id="e", time=TIME, pet_id=""))
+    fact = facts.PolicyChanged(policy=facts.Policy())
+    raw = msgspec.msgpack.decode(codec.encode_fact(fact, event_id="e", time=TIME, pet_id=""))
     raw["added_later"] = 1
     raw["data"]["added_later"] = [1, 2]
     assert codec.decode_fact(msgspec.msgpack.encode(raw))[1] == facts.PolicyChanged(policy=facts.Policy())
@@ -130,6 +131,10 @@ def test_an_old_fact_is_upcast_step_by_step(monkeypatch: pytest.MonkeyPatch) -> 
         (b'{"pet_id": "p", "job_id": "j", "version": 2}', UnknownVersion, "version"),
         (b'{"pet_id": "p", "job_id": "j", "type": "Dance"}', UnknownVersion, "type"),
         (b"[" * 100_000, DeadLetter, "not a command"),
+        (b'{"pet_id": "p", "job_id": "j", "part": 3, "parts": 2}', InvalidInput, "part: "),
+        (b'{"pet_id": "p", "job_id": "j", "enqueued_at": "yesterday"}', InvalidInput, "enqueued_at"),
+        (b'{"pet_id": "p", "job_id": "j", "enqueued_at": "2026-11-21T07:49:24"}', InvalidInput, "enqueued_at"),
+        (msgspec.json.encode({"pet_id": "p", "job_id": "j", "image_ids": ["i"] * 65}), InvalidInput, "image_ids: "),
     ],
 )
 def test_commands_that_cannot_be_read_name_the_field(raw: bytes, error: type[DeadLetter], names: str) -> None:

@@ -201,3 +201,8 @@ def test_the_audit_is_red_without_each_protection(broken: type[PetStore]) -> Non
         except (AssertionError, StopProcess):
             return
     pytest.fail(f"no schedule of crashes shows that {broken.__doc__} is wrong")
+
+
+def test_pets_that_do_not_fit_the_cache_are_read_from_their_rows() -> None:
+    world = survive(3, lambda local: PetStore(local.get, max_cached_bytes=1))
+    assert world.generation > 1
