@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from faust.types import TopicT
 
 from agents.delivery import Ticket
-from schemas.headers import build_headers, timestamp
+from schemas.commands import EmbedImages
+from schemas.facts import FailedImage
+from schemas.headers import build_headers, header, timestamp
 from schemas.ids import message_id
 from schemas.public import DEAD_LETTER_TYPE, DeadLetterRecord
 
 
 def send_dead_letter(
-    ticket: Ticket, topic: TopicT, record: DeadLetterRecord, *, source: str, key: bytes | None
+    ticket: Ticket,
+    topic: TopicT,
+    record: DeadLetterRecord,
+    *,
+    source: str,
+    key: bytes | None,
+    cause: tuple[object, ...] = (),
 ) -> None:
-    """Queue `record` on the ticket of the event that caused it."""
+    """Queue `record` on the ticket of the event that caused it.
+
+    `cause`: what its id is made of, when a repeat of the cause may stand elsewhere in the topic; else where it stands.
+    """
     headers = build_headers(
-        event_id=message_id("deadletter", record.subject, record.source_id, record.image_id),
+        event_id=message_id("deadletter", record.subject, *(cause or (record.source_id,))),
         event_type=DEAD_LETTER_TYPE,
         source=source,
         time=record.failed_at,
+        traceparent=header(ticket.event.message.headers, "traceparent"),
     )
     ticket.send(topic, key=key, value=msgspec.json.encode(record), headers=headers)
 
@@ -37,11 +49,11 @@ def broker_time(message: Any) -> str:
     return timestamp(datetime.fromtimestamp(message.timestamp, UTC))
 
 
-def fact_record(message: Any, reason: str) -> DeadLetterRecord:
-    """The dead letter of a fact that cannot be folded."""
+def unreadable_record(subject: Literal["fact", "command"], message: Any, reason: str) -> DeadLetterRecord:
+    """The dead letter of a message that is no fact, or no command, of this release."""
     return DeadLetterRecord(
-        subject="fact",
-        kind="not_folded",
+        subject=subject,
+        kind="unreadable",
         reason=reason,
         attempts=1,
         source_id=position(message),
@@ -51,15 +63,17 @@ def fact_record(message: Any, reason: str) -> DeadLetterRecord:
     )
 
 
-def command_record(message: Any, reason: str) -> DeadLetterRecord:
-    """The dead letter of a command that cannot be read."""
+def image_record(message: Any, command: EmbedImages, dead: FailedImage) -> DeadLetterRecord:
+    """The dead letter of one image of a command."""
     return DeadLetterRecord(
-        subject="command",
-        kind="invalid",
-        reason=reason,
-        attempts=1,
+        subject="image",
+        kind=dead.kind,
+        reason=dead.reason,
+        attempts=command.attempt,
         source_id=position(message),
         failed_at=broker_time(message),
-        payload=message.value or b"",
-        pet_id=(message.key or b"").decode("utf-8", "replace"),
+        payload=message.value,
+        pet_id=command.pet_id,
+        job_id=command.job_id,
+        image_id=dead.image_id,
     )

@@ -37,12 +37,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class _Partition:
-    """Tickets of one partition in one generation. `frontier`: last acknowledged offset. `expected`: next offset to
-    read.
-    """
+    """Tickets of one partition in one generation. `expected`: next offset to read, None when any may come."""
 
     generation: int
-    frontier: int
     expected: int | None
     tickets: deque[Ticket] = field(default_factory=deque)
 
@@ -59,8 +56,11 @@ class Ticket:
 
     @property
     def frontier(self) -> int:
-        """Offset up to which everything of this partition is durable and acknowledged."""
-        return self._partition.frontier
+        """Last offset that nobody will read again: durable, acknowledged and committed.
+
+        Not the last one acknowledged here: another worker, that takes over before the commit, reads from the commit on.
+        """
+        return self._delivery.committed(self.event.message.tp) - 1
 
     @property
     def current(self) -> bool:
@@ -162,11 +162,14 @@ class Delivery:
         while partition.tickets and partition.tickets[0].settled:
             ticket = partition.tickets.popleft()
             self._in_flight -= 1
-            partition.frontier = ticket.event.message.offset
             if ticket.current:
                 ticket.event.ack()
         self._open_events.set(self._in_flight)
         self._room.set()
+
+    def committed(self, tp: Any) -> int:
+        """The offset from which the partition is read again, as the broker has confirmed it; 0 for none."""
+        return self.app.consumer._committed_offset[tp] or 0
 
     def _partition(self, message: Any) -> _Partition:
         partition = self._partitions.get(message.tp)
@@ -175,8 +178,8 @@ class Delivery:
                 self._in_flight -= len(partition.tickets)
                 partition.tickets.clear()
                 self._room.set()
-            committed = self.app.consumer._committed_offset[message.tp]
-            partition = _Partition(message.generation_id, (committed or 0) - 1, committed)
+            committed = self.committed(message.tp)
+            partition = _Partition(message.generation_id, committed if self._contiguous or committed else None)
             self._partitions[message.tp] = partition
         return partition
 

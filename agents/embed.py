@@ -22,25 +22,25 @@ import structlog
 from faust.types import EventT, StreamT, TopicT
 
 from agents import known_images
-from agents.dead_letters import broker_time, command_record, position, send_dead_letter
+from agents.dead_letters import image_record, position, send_dead_letter, unreadable_record
 from agents.delivery import Delivery, Ticket
 from agents.durable_table import DurableTable
 from agents.images.errors import ImageError
 from schemas.codec import encode_fact, fact_type
-from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, decode_command, split_images
+from schemas.commands import EMBED_IMAGES_TYPE, MAX_IMAGES_PER_JOB, EmbedImages, decode_command, split_images
 from schemas.errors import DeadLetter, RetryLater
 from schemas.facts import EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
 from schemas.headers import Headers, build_headers, header, timestamp
-from schemas.ids import message_id
-from schemas.public import JOB_STATUS_TYPE, DeadLetterRecord, JobStatus
+from schemas.ids import is_id, message_id
+from schemas.public import JOB_STATUS_TYPE, JobStatus
 from schemas.telemetry import Counter, Unmeasured
 
 log = structlog.get_logger(__name__)
 SOURCE = "/embed"
 _Result = TypeVar("_Result")
 MAX_REASON = 500
-FETCH_ATTEMPTS = 3
-"""Tries of one image inside a command, within about two seconds, before it counts as failed."""
+WHOLE_LIST = "*"
+"""Stands for an image id where the list of a job that names no image could not be had."""
 
 
 class EmbedImage(Protocol):
@@ -83,7 +83,7 @@ class EmbedAgent:
     """Embeds the images of commands. `list_images`: asks the image source which images a pet has, None when it cannot
     say.
 
-    `clock`: the current time, with zone.
+    `clock`: the current time, with zone. `attempts`: tries of one image before it counts as failed.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class EmbedAgent:
         embed_image: EmbedImage,
         list_images: Callable[[str], Awaitable[tuple[str, ...] | None]],
         clock: Callable[[], datetime],
+        attempts: int = 5,
         metrics: EmbedMetrics | None = None,
     ) -> None:
         self._delivery = delivery
@@ -105,6 +106,7 @@ class EmbedAgent:
         self._embed_image = embed_image
         self._list_images = list_images
         self._clock = clock
+        self._attempts = attempts
         self._metrics = metrics or EmbedMetrics()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -143,7 +145,7 @@ class EmbedAgent:
         try:
             command = decode_command(event.message.value)
         except DeadLetter as error:
-            record = command_record(event.message, str(error))
+            record = unreadable_record("command", event.message, str(error))
             send_dead_letter(ticket, self._topics.deadletter, record, source=SOURCE, key=event.message.key)
             log.warning("command_dead_lettered", reason=str(error), source_id=record.source_id)
             await ticket.publish()
@@ -171,9 +173,13 @@ class EmbedAgent:
     async def _listed(self, command: EmbedImages) -> tuple[tuple[str, ...], list[FailedImage]]:
         """The pet's images according to the source, for a job that names none; nothing when it keeps no list."""
         try:
-            return await self._retrying(self._list_images, command.pet_id) or (), []
+            listed = await self._retrying(self._list_images, command.pet_id) or ()
         except (RetryLater, DeadLetter) as error:
-            return (), [FailedImage("*", "list_unavailable", str(error))]
+            return (), [FailedImage(WHOLE_LIST, "list_unavailable", str(error)[:MAX_REASON])]
+        usable = tuple(dict.fromkeys(image_id for image_id in listed if is_id(image_id)))[:MAX_IMAGES_PER_JOB]
+        if len(usable) < len(listed):
+            log.warning("listed_images_ignored", pet_id=command.pet_id, listed=len(listed), usable=len(usable))
+        return usable, []
 
     async def _split(self, ticket: Ticket, command: EmbedImages, image_ids: tuple[str, ...]) -> None:
         """Publish the commands that stand for one that named no image; they settle the job in its place."""
@@ -214,9 +220,9 @@ class EmbedAgent:
         self._metrics.failed(failure.kind).inc()
         return failure
 
-    @staticmethod
-    async def _retrying(call: Callable[[str], Awaitable[_Result]], argument: str) -> _Result:
-        retrying = stamina.AsyncRetryingCaller(attempts=FETCH_ATTEMPTS, wait_initial=0.2, timeout=None)
+    async def _retrying(self, call: Callable[[str], Awaitable[_Result]], argument: str) -> _Result:
+        """Tries again while the source is away. The command keeps its place meanwhile, so that nothing piles up."""
+        retrying = stamina.AsyncRetryingCaller(attempts=self._attempts, wait_initial=0.5, wait_max=10.0, timeout=None)
         return await retrying(RetryLater, call, argument)
 
     def _send_processing(self, ticket: Ticket, command: EmbedImages) -> None:
@@ -225,7 +231,14 @@ class EmbedAgent:
             pet_id=command.pet_id, job_id=command.job_id, status="processing", at=now, attempt=command.attempt
         )
         headers = self._headers(
-            ticket, JOB_STATUS_TYPE, "status", command.pet_id, command.job_id, command.attempt, "processing"
+            ticket,
+            JOB_STATUS_TYPE,
+            "status",
+            command.pet_id,
+            command.job_id,
+            command.attempt,
+            "processing",
+            command.part,
         )
         ticket.send(
             self._topics.status, key=command.pet_id.encode(), value=msgspec.json.encode(status), headers=headers
@@ -243,19 +256,9 @@ class EmbedAgent:
 
     def _send_dead_image(self, ticket: Ticket, command: EmbedImages, dead: FailedImage) -> None:
         message = ticket.event.message
-        record = DeadLetterRecord(
-            subject="image",
-            kind=dead.kind,
-            reason=dead.reason,
-            attempts=command.attempt,
-            source_id=position(message),
-            failed_at=broker_time(message),
-            payload=message.value,
-            pet_id=command.pet_id,
-            job_id=command.job_id,
-            image_id=dead.image_id,
-        )
-        send_dead_letter(ticket, self._topics.deadletter, record, source=SOURCE, key=message.key)
+        cause = (command.pet_id, command.job_id, command.part, command.attempt, dead.image_id)
+        record = image_record(message, command, dead)
+        send_dead_letter(ticket, self._topics.deadletter, record, source=SOURCE, key=message.key, cause=cause)
 
     def _headers(self, ticket: Ticket, event_type: str, *cause: object) -> Headers:
         return build_headers(

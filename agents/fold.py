@@ -13,16 +13,13 @@ from typing import Any
 import structlog
 from faust.types import EventT, StreamT, TopicT
 
-from agents.dead_letters import fact_record, send_dead_letter
+from agents.dead_letters import send_dead_letter, unreadable_record
 from agents.delivery import Delivery, Ticket
 from agents.durable_table import DurableTable
-from schemas.codec import decode_fact
 from schemas.errors import DeadLetter
 from schemas.headers import build_headers, header, parse_timestamp
 from schemas.telemetry import Counter, Histogram, Unmeasured
-from schemas.topics import PARTITION_FACTS_KEY
-from tables import partition as partition_facts
-from tables.changes import Position
+from tables.log import fold_record
 from tables.outputs import Channel
 from tables.store import Applied, PetStore
 
@@ -72,28 +69,34 @@ class Folder:
     def _handle(self, ticket: Ticket, event: EventT) -> None:
         """Fold one event: no await, so that puts and their changelog records stay together."""
         message = event.message
+        started = clock.perf_counter()
         try:
-            envelope, _ = decoded = decode_fact(message.value)
-            started = clock.perf_counter()
-            applied = self._apply(ticket, decoded)
-            self._metrics.seconds.observe(clock.perf_counter() - started)
+            envelope, fact, applied = fold_record(
+                self._store,
+                message.partition,
+                message.offset,
+                message.key,
+                message.value,
+                frontier=ticket.frontier,
+                generation=message.generation_id,
+            )
         except DeadLetter as error:
-            record = fact_record(message, str(error))
+            record = unreadable_record("fact", message, str(error))
             send_dead_letter(ticket, self._topics["deadletter"], record, source=SOURCE, key=message.key)
             log.warning("fact_dead_lettered", reason=str(error), offset=message.offset)
             return
+        self._metrics.seconds.observe(clock.perf_counter() - started)
         ticket.put(self._table, applied.records)
-        traceparent = header(message.headers, "traceparent")
         for output in applied.outputs:
             headers = build_headers(
                 event_id=output.id,
                 event_type=output.type,
                 source=SOURCE,
                 time=envelope.time,
-                traceparent=traceparent,
+                traceparent=header(message.headers, "traceparent"),
             )
             ticket.send(self._topics[output.channel], key=message.key, value=output.value, headers=headers)
-        self._measure(applied, decoded[1], envelope.time)
+        self._measure(applied, fact, envelope.time)
 
     def _measure(self, applied: Applied, fact: Any, time: str) -> None:
         if applied.repeated:
@@ -110,15 +113,3 @@ class Folder:
             enqueued, settled = parse_timestamp(fact.job.enqueued_at), parse_timestamp(time)
             if enqueued and settled:
                 self._metrics.job_seconds.observe((settled - enqueued).total_seconds())
-
-    def _apply(self, ticket: Ticket, decoded: tuple[Any, Any]) -> Applied:
-        envelope, fact = decoded
-        message = ticket.event.message
-        pet_id = message.key.decode()
-        if pet_id == PARTITION_FACTS_KEY:
-            return Applied([partition_facts.record(self._table.get, fact, message.offset)])
-        force = partition_facts.in_force(self._table.get, message.offset)
-        at = Position(message.partition, message.offset, envelope.time, force.policy)
-        return self._store.apply(
-            pet_id, fact, at, force.model, frontier=ticket.frontier, generation=message.generation_id
-        )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -18,7 +17,7 @@ from app.clients import create_producer
 from app.models import model_id
 from app.settings import Settings
 from projections.migrate import upgrade
-from schemas.codec import encode_fact, fact_type
+from schemas.codec import decode_fact, encode_fact, fact_type
 from schemas.errors import StopProcess
 from schemas.facts import Fact, ModelPromoted, PolicyChanged
 from schemas.headers import build_headers, timestamp
@@ -27,6 +26,7 @@ from schemas.topics import PARTITION_FACTS_KEY, Topic
 
 log = structlog.get_logger(__name__)
 SOURCE = "/prepare"
+HEAD_RECORDS = 64
 
 
 def prepare(settings: Settings) -> None:
@@ -72,28 +72,53 @@ async def create_topics(settings: Settings, topics: tuple[Topic, ...]) -> None:
 
 
 async def record_first_facts(settings: Settings) -> None:
-    """Write policy and model into every partition of the log that holds nothing yet: the fold reads no setting."""
+    """Write policy and model to the head of every partition of the log that lacks them: the fold reads no setting.
+
+    Raises StopProcess when the log was begun with another model than the settings name.
+    """
     topic = settings.topics().pet_log.name
     facts: tuple[Fact, ...] = (
         PolicyChanged(policy=settings.policy()),
         ModelPromoted(model=model_id(settings), dimension=settings.model_dimension),
     )
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, enable_auto_commit=False)
     producer = create_producer(settings, "media-prepare")
     await consumer.start()
     try:
         await producer.start()
-        partitions = [TopicPartition(topic, number) for number in range(settings.kafka_partitions)]
-        ends: dict[Any, int] = await consumer.end_offsets(partitions)
-        for partition in partitions:
-            if ends[partition] == 0:
-                await _record(producer, partition, facts)
+        for number in range(settings.kafka_partitions):
+            partition = TopicPartition(topic, number)
+            found = await _facts_at_head(consumer, partition)
+            _check_model(found, facts[1])
+            await _record(producer, partition, [fact for fact in facts if type(fact) not in map(type, found)])
     finally:
         await producer.stop()
         await consumer.stop()
 
 
-async def _record(producer: AIOKafkaProducer, partition: Any, facts: tuple[Fact, ...]) -> None:
+async def _facts_at_head(consumer: AIOKafkaConsumer, partition: TopicPartition) -> list[Fact]:
+    """The partition facts among the first `HEAD_RECORDS` records: the first that `prepare` wrote stand there."""
+    end = min((await consumer.end_offsets([partition]))[partition], HEAD_RECORDS)
+    consumer.assign([partition])
+    await consumer.seek_to_beginning(partition)
+    found: list[Fact] = []
+    while await consumer.position(partition) < end:
+        for record in (await consumer.getmany(timeout_ms=1000, max_records=HEAD_RECORDS)).get(partition, []):
+            if record.key == PARTITION_FACTS_KEY.encode() and record.offset < end:
+                found.append(decode_fact(record.value)[1])
+    return found
+
+
+def _check_model(found: list[Fact], wanted: Fact) -> None:
+    recorded = next((fact for fact in found if isinstance(fact, ModelPromoted)), wanted)
+    if recorded != wanted:
+        raise StopProcess(
+            f"EMBEDDING_MODEL_NAME: the log was begun with {recorded}, but the settings name {wanted}; "
+            "vectors of two models are never compared"
+        )
+
+
+async def _record(producer: AIOKafkaProducer, partition: TopicPartition, facts: list[Fact]) -> None:
     for fact in facts:
         now = timestamp(datetime.now(UTC))
         identity = message_id("first-fact", partition.topic, partition.partition, type(fact).__name__)

@@ -15,6 +15,7 @@ from schemas.headers import parse_timestamp
 from schemas.ids import check_id
 
 MAX_IMAGES_PER_COMMAND: Final = 64
+MAX_IMAGES_PER_JOB: Final = 10_000
 EMBED_IMAGES_TYPE: Final = "media.EmbedImages.v1"
 
 

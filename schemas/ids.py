@@ -31,6 +31,11 @@ def check_id(value: object, field: str) -> str:
     return value
 
 
+def is_id(value: object) -> bool:
+    """Whether `value` is a valid id."""
+    return isinstance(value, str) and ID_PATTERN.fullmatch(value) is not None
+
+
 def cluster_id(pet_id: str, number: int) -> str:
     """The public id of a pet's cluster, e.g. ``pet_123-cluster-0``."""
     return f"{pet_id}-cluster-{number}"

@@ -33,7 +33,7 @@ from tables.outputs import Output, snapshot, updated_output, version_output
 from tables.pet import Group, Pet, Waiting, waiting_of
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage
-from tables.vectors import dequantize
+from tables.vectors import dequantize, is_unit
 
 History = Callable[[], Iterable[ImageRow]]
 
@@ -111,8 +111,19 @@ def _check(pet: Pet, fact: ImagesEmbedded) -> None:
     for image in fact.images:
         if len(image.vector) != 2 * fact.dimension:
             raise DeadLetter(f"images.{image.image_id}.vector: {len(image.vector)} bytes for {fact.dimension} values")
-        if not any(image.vector):
-            raise DeadLetter(f"images.{image.image_id}.vector: all values are zero")
+        if not is_unit(image.vector):
+            raise DeadLetter(f"images.{image.image_id}.vector: its norm is not 1")
+
+
+def refuse(pet: Pet, fact: Fact, at: Position, reason: str) -> Step:
+    """What a fact that cannot be folded leaves behind: a dead letter, and its job, if it has one, failed."""
+    pet.last_offset = at.offset
+    result = Step(outputs=jobs.refused(pet, fact, at, reason))
+    if isinstance(fact, ImagesEmbedded) and fact.job.job_id not in pet.ended:
+        pet.jobs.pop(fact.job.job_id, None)
+        pet.ended.add(fact.job.job_id)
+        result.ended.append(fact.job.job_id)
+    return result
 
 
 def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: History) -> Step:

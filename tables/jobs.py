@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.facts import ImagesEmbedded, JobContext
+from schemas.facts import Fact, ImagesEmbedded, JobContext
 from schemas.public import DeadLetterRecord, FailedImageReport, JobStatus
 from tables.changes import Position
 from tables.outputs import Output, dead_letter_output, status_output, updated_output
@@ -27,23 +27,23 @@ def is_unsettled(pet: Pet, job: JobContext) -> bool:
     """Whether this command of the job has not been counted yet."""
     if job.job_id in pet.ended:
         return False
-    return job.job_id not in pet.jobs or job.part not in pet.jobs[job.job_id].settled
+    return job.job_id not in pet.jobs or (job.parts, job.part) not in pet.jobs[job.job_id].settled
 
 
 def settle(pet: Pet, fact: ImagesEmbedded, placed: int) -> Settled:
     """Count a command of a job; a repeat counts nothing."""
     context = fact.job
     if not is_unsettled(pet, context):
-        return Settled(pet.jobs.get(context.job_id, OpenJob(context.parts)), ended=False)
-    job = pet.jobs.setdefault(context.job_id, OpenJob(context.parts))
-    job.settled.append(context.part)
+        return Settled(pet.jobs.get(context.job_id, OpenJob()), ended=False)
+    job = pet.jobs.setdefault(context.job_id, OpenJob())
+    job.settled.append((context.parts, context.part))
     job.attempt = max(job.attempt, context.attempt)
     job.placed += placed
     job.known += len(fact.known) + len(fact.images) - placed
     job.failed += len(fact.failed)
     room = FAILURES_REPORTED - len(job.failures)
     job.failures += [FailureNote(f.image_id, f.kind, f.reason[:200]) for f in fact.failed[:room]]
-    ended = len(job.settled) >= job.parts
+    ended = sum(parts == context.parts for parts, _ in job.settled) >= context.parts
     if ended:
         del pet.jobs[context.job_id]
         pet.ended.add(context.job_id)
@@ -74,6 +74,34 @@ def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> l
         outputs.append(updated_output(pet.pet_id, pet.version, pet.snapshot))
     if not succeeded:
         outputs.append(dead_letter_output(_dead_job(status, at)))
+    return outputs
+
+
+def refused(pet: Pet, fact: Fact, at: Position, reason: str) -> list[Output]:
+    """The messages about a fact that cannot be folded."""
+    letter = DeadLetterRecord(
+        subject="fact",
+        kind="not_folded",
+        reason=reason,
+        attempts=1,
+        source_id=f"media.pet-log/{at.partition}/{at.offset}",
+        failed_at=at.time,
+        pet_id=pet.pet_id,
+        job_id=fact.job.job_id if isinstance(fact, ImagesEmbedded) else "",
+    )
+    outputs = [dead_letter_output(letter)]
+    if isinstance(fact, ImagesEmbedded) and fact.job.job_id not in pet.ended:
+        status = JobStatus(
+            pet_id=pet.pet_id,
+            job_id=fact.job.job_id,
+            status="failed",
+            at=at.time,
+            attempt=fact.job.attempt,
+            version=pet.version,
+            failed=len(fact.images),
+            error=reason,
+        )
+        outputs.append(status_output(status))
     return outputs
 
 

@@ -89,12 +89,12 @@ class FailureNote(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpenJob(msgspec.Struct, array_like=True):
-    """A job whose commands are not all settled. `settled`: numbers of the commands that are; `attempt`: highest
+    """A job whose commands are not all settled. `settled`: (parts, part) of those that are: a job may
+    be split anew, and ends when all commands of one split are settled; `attempt`: highest
     seen.
     """
 
-    parts: int
-    settled: list[int] = []
+    settled: list[tuple[int, int]] = []
     placed: int = 0
     known: int = 0
     failed: int = 0

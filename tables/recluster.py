@@ -72,9 +72,10 @@ def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Cha
     pet.groups, pet.aliases, pet.mixture = {}, {}, Mixture(pet.mixture.dimension)
     pet.image_count, pet.unclustered_count = len(album.order), 0
     scratch, placed = Changes(), {}
+    width = next((len(image.vector) for image in album.vectors.values()), 0)
     for image_id, first in album.order.items():
         image = album.vectors.get(image_id)
-        if image is None:  # no vector of this model: kept, in no cluster
+        if image is None or len(image.vector) != width:  # no vector that fits this model: kept, in no cluster
             pet.unclustered_count += 1
             scratch.members[image_id] = change_of(_waiting(first), UNCLUSTERED, "reclustered")
             continue

@@ -6,14 +6,13 @@ import hashlib
 
 import msgspec
 
-from schemas.codec import decode_fact, decode_version
+from schemas.codec import decode_version
 from schemas.errors import DeadLetter, UnknownVersion
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import PetVersion
-from tables import partition as partition_facts
-from tables.changes import Position
+from tables.log import fold_record
 from tables.outputs import Output
-from tables.store import Applied, PetStore
+from tables.store import PetStore
 
 
 class LogReplay:
@@ -26,27 +25,26 @@ class LogReplay:
         self.partition = partition
         self.rows: dict[bytes, bytes] = {}
         self.refused: list[tuple[int, str]] = []
-        self._only_pet = only_pet
+        self._only = None if only_pet is None else (only_pet.encode(), PARTITION_FACTS_KEY.encode())
         self.store = PetStore(self.rows.get)
 
-    def feed(self, offset: int, key: bytes, value: bytes) -> PetVersion | None:
+    def feed(self, offset: int, key: bytes | None, value: bytes | None) -> PetVersion | None:
         """Fold one record; returns the version that it led to, if any.
 
-        Raises UnknownVersion for a newer release's fact: a rebuild cannot go past it. A fact that cannot be folded is
-        listed in `refused`, as the live fold dead-letters it.
+        Raises UnknownVersion for a newer release's fact: a rebuild cannot go past it. A record that is no fact at all
+        is listed in `refused`, as the live fold dead-letters it.
         """
         for output in self.apply(offset, key, value):
             if output.channel == "versions":
                 return decode_version(output.value)
         return None
 
-    def apply(self, offset: int, key: bytes, value: bytes) -> list[Output]:
+    def apply(self, offset: int, key: bytes | None, value: bytes | None) -> list[Output]:
         """Fold one record; returns all its outputs."""
-        pet_id = key.decode()
-        if self._only_pet is not None and pet_id not in (self._only_pet, PARTITION_FACTS_KEY):
+        if self._only is not None and key not in self._only:
             return []
         try:
-            applied = self._apply(offset, pet_id, value)
+            applied = fold_record(self.store, self.partition, offset, key, value, frontier=offset - 1, generation=0)[2]
         except UnknownVersion:
             raise
         except DeadLetter as error:
@@ -58,14 +56,6 @@ class LogReplay:
             else:
                 self.rows[row_key] = row
         return applied.outputs
-
-    def _apply(self, offset: int, pet_id: str, value: bytes) -> Applied:
-        envelope, fact = decode_fact(value)
-        if pet_id == PARTITION_FACTS_KEY:
-            return Applied([partition_facts.record(self.rows.get, fact, offset)])
-        force = partition_facts.in_force(self.rows.get, offset)
-        at = Position(self.partition, offset, envelope.time, force.policy)
-        return self.store.apply(pet_id, fact, at, force.model, frontier=offset - 1, generation=0)
 
     def digest(self) -> str:
         """SHA-256 over every pet's log-determined state, and every row but the heads: equal logs give equal digests."""

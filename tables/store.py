@@ -21,7 +21,7 @@ from schemas.errors import DeadLetter, StopProcess
 from schemas.facts import Fact
 from tables import rows
 from tables.changes import Position
-from tables.fold import Step, step
+from tables.fold import Step, refuse, step
 from tables.mixture import Mixture
 from tables.outputs import Output
 from tables.pet import Pet
@@ -32,6 +32,8 @@ Record = tuple[bytes, bytes | None]
 
 SEGMENT_EVENTS: Final = 64
 SEGMENT_BYTES: Final = 4096
+MAX_RECORD_BYTES: Final = 3_900_000
+"""Of one record or message, a little below what the topics take: a larger one could never become durable."""
 
 
 @dataclass
@@ -68,7 +70,7 @@ class PetStore:
     """
 
     def __init__(self, get: Get, max_cached_bytes: int = 256 * 2**20) -> None:
-        self._get = get
+        self.get = get
         self._max_cached_bytes = max_cached_bytes
         self._cached: OrderedDict[str, StoredPet] = OrderedDict()
         self._cached_bytes = 0
@@ -78,8 +80,9 @@ class PetStore:
         """Apply the fact at log position `at`.
 
         `frontier`: offset up to which the broker has acknowledged everything of the partition. `generation`: of the
-        consumer group; a new one empties the cache, because another worker may have written since. Raises DeadLetter
-        for a fact that cannot be folded (nothing has changed then), StopProcess when a row is missing.
+        consumer group; a new one empties the cache, because another worker may have written since. A fact that cannot
+        be folded changes nothing but that its job has failed and is dead-lettered. Raises StopProcess when a row is
+        missing.
         """
         if generation != self._generation:
             self._cached.clear()
@@ -90,11 +93,14 @@ class PetStore:
             return self._repeat(stored, at.offset, frontier)
         try:
             result = step(stored.pet, fact, at, promoted, lambda: self._image_rows(stored))
-        except DeadLetter:
-            self._cached_bytes -= self._cached.pop(pet_id).size
-            raise
+            applied = self._record(stored, result, at.offset, frontier)
+            _check_sizes(applied)
+        except DeadLetter as error:
+            self._cached_bytes -= self._cached.pop(pet_id).size  # it may be half changed: read it again
+            stored = self._load(pet_id)
+            applied = self._record(stored, refuse(stored.pet, fact, at, str(error)), at.offset, frontier)
         stored.generation = generation
-        return self._record(stored, result, at.offset, frontier)
+        return applied
 
     def pet(self, pet_id: str) -> Pet:
         """The decoded pet; an empty one when the table has none."""
@@ -119,7 +125,7 @@ class PetStore:
         return stored
 
     def _read(self, pet_id: str) -> StoredPet:
-        raw = self._get(rows.head_key(pet_id))
+        raw = self.get(rows.head_key(pet_id))
         if raw is None:
             return StoredPet(Pet(pet_id, Mixture(0)), {}, [], rows.Segment(), rows.Delivery(), -1, -1)
         head = rows.decode_head(raw)
@@ -134,7 +140,7 @@ class PetStore:
 
     def _need(self, pet_id: str, kind: str, offset: int) -> bytes:
         key = rows.row_key(pet_id, kind, offset)
-        raw = self._get(key)
+        raw = self.get(key)
         if raw is None:
             raise StopProcess(f"row {key.decode()} is referred to but missing: the table is damaged")
         return raw
@@ -222,3 +228,11 @@ class PetStore:
         if any(event.offset == offset for event in pending):
             applied.outputs = rows.decode_event_row(self._need(pet_id, "c", offset)).outputs
         return applied
+
+
+def _check_sizes(applied: Applied) -> None:
+    """Raises DeadLetter when a record or message is larger than the broker takes."""
+    sizes = [len(row) for _, row in applied.records if row is not None]
+    largest = max([*sizes, *(len(output.value) for output in applied.outputs)])
+    if largest > MAX_RECORD_BYTES:
+        raise DeadLetter(f"needs a record of {largest} bytes, the limit is {MAX_RECORD_BYTES}: the album is too large")

@@ -8,6 +8,7 @@ added. Called by the embedder (quantize) and the mixture.
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 SCALE: Final = 4096
 MAX_WEIGHT: Final = 16_384
-"""Vectors a sum may hold: (2^14 * 2^12)^2 = 2^52, and rounding adds less than one per cent: below 2^53."""
+"""Vectors a sum may hold: (2^14 * 2^12)^2 = 2^52, and norms are at most 1.02: below 2^53."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,6 +38,12 @@ def quantize(vector: npt.NDArray[np.floating]) -> bytes:
 def dequantize(raw: bytes) -> Floats:
     """The integers of `quantize` as float64, shape (d,); not scaled back: 4096 times the unit vector."""
     return np.frombuffer(raw, dtype="<i2").astype(np.float64)
+
+
+def is_unit(raw: bytes) -> bool:
+    """Whether `quantize` could have made these bytes: the norm is within 2 % of 1, which bounds every sum."""
+    values = dequantize(raw)
+    return 0.98 <= sqrt(float(values @ values)) / SCALE <= 1.02
 
 
 def encode_sum(values: Floats) -> bytes:

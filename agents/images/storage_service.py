@@ -46,6 +46,8 @@ def client_session(*, connections: int, timeout: float) -> aiohttp.ClientSession
 class StorageServiceSource:
     """An `ImageSource`. The session (see `client_session`) belongs to the caller.
 
+    Reasons are published, so no error holds the address, which aiohttp's own words do, or the token.
+
     Raises StopProcess when `base_url` is no http(s) address.
     """
 
@@ -53,9 +55,9 @@ class StorageServiceSource:
         try:
             self._base = URL(base_url)
         except ValueError as error:
-            raise StopProcess(f"STORAGE_SERVICE_URL: {error}") from error
+            raise StopProcess("STORAGE_SERVICE_URL: is no address") from error
         if self._base.scheme not in ("http", "https") or not self._base.host:
-            raise StopProcess(f"STORAGE_SERVICE_URL: must be an http(s) address, got {base_url!r}")
+            raise StopProcess("STORAGE_SERVICE_URL: must be an http(s) address")
         self.max_bytes = max_bytes
         self._headers = {"Authorization": f"Bearer {token}"}
         self._session = session
@@ -88,7 +90,7 @@ class StorageServiceSource:
         except TimeoutError as error:
             raise RetryLater("the storage service does not answer in time") from error
         except aiohttp.ClientError as error:
-            raise RetryLater(f"the storage service cannot be reached: {error or type(error).__name__}") from error
+            raise RetryLater(f"the storage service cannot be reached: {type(error).__name__}") from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The body, given up as soon as it is over the limit, whatever its header says."""

@@ -14,7 +14,7 @@ from agents.delivery import Delivery
 from agents.embed import EmbedAgent, EmbedMetrics, EmbedTopics, Model
 from agents.embedder.batcher import Batcher
 from agents.embedder.embedder import Embedder
-from agents.images.fsspec_source import FsspecSource
+from agents.images.fsspec_source import FsspecSource, check_template
 from agents.images.pipeline import ImagePipeline, PipelineMetrics
 from agents.images.sources import ImageSource
 from agents.images.storage_service import StorageServiceSource, client_session
@@ -26,13 +26,17 @@ from app.settings import Settings
 from app.telemetry import metric_defs as defs
 from app.telemetry.health import Check
 
-COMMANDS_IN_FLIGHT = 64
+COMMANDS_IN_FLIGHT = 16
+"""Of at most 64 images each: about a thousand, which a rebalance waits for."""
+IN_FLIGHT_BYTES = 512 * 2**20
 
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM. Raises StopProcess when the model cannot be used."""
     role = Role.prepare("embed", settings)
     embedder = open_embedder(settings)
+    if settings.image_source is not None:
+        check_template(settings.image_source)
     app, topics = create_app(settings, "embed"), settings.topics()
     table = durable_table(app, "known-images")
     outputs = EmbedTopics(
@@ -62,6 +66,7 @@ def run(settings: Settings) -> None:
                 embed_image=pipeline.embed_image,
                 list_images=source.list_images,
                 clock=lambda: datetime.now(UTC),
+                attempts=settings.cluster_max_attempts,
                 metrics=metrics,
             )
             await agent.run(stream)
@@ -90,6 +95,7 @@ async def _pipeline(role: Role, embedder: Embedder) -> AsyncIterator[tuple[Image
                         batcher,
                         decode_executor=threads,
                         fetch_concurrency=settings.image_concurrency,
+                        in_flight_bytes=max(IN_FLIGHT_BYTES, settings.image_max_bytes),
                         max_pixels=settings.image_max_pixels,
                         metrics=PipelineMetrics(
                             fetch_seconds=role.metrics.histogram(defs.FETCH_SECONDS),

@@ -1,7 +1,7 @@
 """Clustering engines: how a mixture takes one more vector. Chosen by the policy that the log records.
 
 A released (name, version) is never edited: replays of old logs depend on its every comparison. A change is a new
-version beside it, entered in `ENGINES`; tests/replay holds a golden digest for each.
+version beside it, entered in `engine_of`; tests/replay holds a golden digest for each.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from schemas.errors import UnknownVersion
+from schemas.errors import StopProcess
 from schemas.facts import Policy
 from tables.mixture import Mixture
 from tables.vectors import Floats
@@ -66,11 +66,14 @@ class Engine(Protocol):
 
 
 def engine_of(policy: Policy) -> Engine:
-    """The engine that a policy names. Raises UnknownVersion when this release does not have it."""
+    """The engine that a policy names; a new one is entered here.
+
+    Raises StopProcess when this release does not have it: folding on by another one would give other versions.
+    """
     from tables.engines.leader_merge_1 import place as leader_merge_1
 
     engines: dict[tuple[str, int], Engine] = {("leader-merge", 1): leader_merge_1}
     try:
         return engines[policy.engine, policy.engine_version]
     except KeyError:
-        raise UnknownVersion(f"engine {policy.engine} {policy.engine_version} is not known to this release") from None
+        raise StopProcess(f"engine {policy.engine} {policy.engine_version} is not known to this release") from None

@@ -72,7 +72,7 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(
     tmp_path_factory: pytest.TempPathFactory,
     kafka: KafkaServer,
@@ -80,7 +80,10 @@ def service(
     postgres: PostgresServer,
     album: Path,
 ) -> Iterator[Service]:
-    """A service that runs for the whole session; tests use pets and jobs of their own."""
+    """A service that runs for all tests of this folder; they use pets and jobs of their own.
+
+    Not for the whole session: other folders' tests kill the broker.
+    """
     for made in make_service(tmp_path_factory.mktemp("service"), kafka, redis_server, postgres, album):
         made.start()
         yield made

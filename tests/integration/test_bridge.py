@@ -142,7 +142,7 @@ async def test_kafka_gone_and_back_loses_nothing(rig: Rig, kafka: KafkaServer) -
         try:
             for n in range(10):
                 await rig.add({"pet_id": "1", "job_id": f"j{n}"})
-            await eventually(lambda: max(pending.values) > 0 and max(idle.values) > 0)
+            await eventually(lambda: max(pending.values, default=0) > 0 and max(idle.values, default=0) > 0)
         finally:
             kafka.start()
         await rig.settled()

@@ -16,6 +16,7 @@ from schemas.facts import FailedImage, ImagesEmbedded, JobContext, Policy, Polic
 from schemas.public import ClustersUpdated, JobStatus
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import PetVersion
+from tables import store
 from tables.outputs import Output
 from tables.replay import LogReplay
 from tests.albums import DIMENSION, MODEL, Directions, embedded, image
@@ -187,13 +188,46 @@ def test_recluster_under_another_policy_makes_the_next_version_and_rebuilds_alik
     assert fold(log)[0].digest() == replay.digest()
 
 
-def test_a_fact_that_cannot_be_folded_is_refused_and_changes_nothing() -> None:
+def test_a_fact_that_cannot_be_folded_fails_its_job_and_changes_nothing_else() -> None:
     log = burst_log(10)
-    short = embedded([image("bad", b"\0\1" * 3)])
-    replay, _ = fold([*log, entry(short), entry(embedded([image("zero", bytes(2 * DIMENSION))]))])
-    assert [offset for offset, _ in replay.refused] == [len(log), len(log) + 1]
-    assert "bad" in replay.refused[0][1]
-    assert replay.store.state("pet_1") == fold(log)[0].store.state("pet_1")
+    before = fold(log)[0].store.pet("pet_1")
+    bad = [
+        entry(embedded([image("short", b"\0\1" * 3)], job_id="b1")),
+        entry(embedded([image("zero", bytes(2 * DIMENSION))], job_id="b2")),
+        entry(embedded([image("huge", b"\xff\x7f" * DIMENSION)], job_id="b3")),
+    ]
+    replay, outputs = fold([*log, *bad, *bad])
+    refused = statuses(outputs)[len(log) :]
+    assert [(s.job_id, s.status) for s in refused] == [("b1", "failed"), ("b2", "failed"), ("b3", "failed")]
+    assert "short" in refused[0].error
+    letters = [o for event in outputs for o in event if o.channel == "deadletter"]
+    assert len({letter.id for letter in letters}) == 6, "each fact has its letter"
+    after = replay.store.pet("pet_1")
+    assert (after.version, after.folded, after.image_count) == (before.version, before.folded, before.image_count)
+
+
+def test_an_album_too_large_to_fold_anew_refuses_the_forced_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MAX_RECORD_BYTES", 20_000)
+    directions = Directions(13)
+    photos = [image(f"i{n}", directions.near(directions.new())) for n in range(200)]
+    log = [entry(embedded(photos[n : n + 10], job_id=f"j{n}")) for n in range(0, 200, 10)]
+    replay, outputs = fold(
+        [*log, entry(embedded(photos[:2], job_id="again", force=True)), entry(embedded([], job_id="x"))]
+    )
+    assert [s.status for s in statuses(outputs)[-2:]] == ["failed", "succeeded"]
+    assert "too large" in statuses(outputs)[-2].error
+    assert replay.store.pet("pet_1").version == len(log)
+
+
+def test_a_job_that_is_split_anew_ends_with_the_split_that_is_complete() -> None:
+    directions = Directions(14)
+    one, two, three = (image(f"i{n}", directions.near(directions.new())) for n in range(3))
+    _, outputs = fold([entry(embedded([one], part=1, parts=3)), entry(embedded([one, two], part=1, parts=1))])
+    assert [(s.status, s.placed, s.known) for s in statuses(outputs)] == [("succeeded", 2, 1)]
+    log = [entry(embedded([one], part=1, parts=2)), entry(embedded([two], part=2, parts=3))]
+    assert statuses(fold(log)[1]) == []
+    log += [entry(embedded([three], part=3, parts=3)), entry(embedded([one], part=1, parts=3))]
+    assert [s.status for s in statuses(fold(log)[1])] == ["succeeded"]
 
 
 def test_the_component_bound_holds_and_every_image_stays_accounted_for() -> None:
@@ -267,8 +301,9 @@ def test_same_log_same_bytes_under_other_kernels_thread_counts_and_hash_seeds() 
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("value", [b"", b"\xff\xff", b"\x80", b"\x81\xa4type\xa5Nopes"])
-def test_bytes_that_are_no_fact_are_refused(value: bytes) -> None:
+@pytest.mark.parametrize("value", [None, b"", b"\xff\xff", b"\x80", b"\x81\xa4type\xa5Nopes"])
+@pytest.mark.parametrize("key", [b"pet_1", b"", None, b"\xff"])
+def test_a_record_that_is_no_fact_is_refused(key: bytes | None, value: bytes | None) -> None:
     replay = LogReplay(0)
-    assert replay.apply(0, b"pet_1", value) == []
+    assert replay.apply(0, key, value) == []
     assert replay.refused[0][0] == 0

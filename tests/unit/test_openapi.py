@@ -87,6 +87,11 @@ def test_internal_routes_say_that_they_need_the_token() -> None:
             assert ("401" in operation["responses"]) == path.startswith("/internal/")
 
 
+def test_the_address_of_a_submitted_job_is_told_with_its_pet() -> None:
+    accepted = documented(False)["paths"]["/internal/cluster-jobs"]["post"]["responses"]["202"]
+    assert "/internal/jobs/{job_id}?pet_id={pet_id}" in accepted["description"]
+
+
 def test_error_codes_are_one_word_each_and_all_documented() -> None:
     codes = [code.code for code in CATALOGUE]
     error = documented(False)["components"]["schemas"]["ErrorEnvelope"]["properties"]["error"]

@@ -190,6 +190,18 @@ def test_the_configuration_page_is_up_to_date() -> None:
     assert (ROOT / DOCUMENT).read_text(encoding="utf-8") == render()
 
 
+@pytest.mark.parametrize(
+    ("setting", "truth"),
+    [
+        ("cluster_stream_maxlen", "dead-letter stream"),
+        ("cluster_max_attempts", "inside its command"),
+        ("retention_days", "not part of this release"),
+    ],
+)
+def test_what_a_setting_does_not_do_is_not_promised(setting: str, truth: str) -> None:
+    assert truth in " ".join((Settings.model_fields[setting].description or "").split())
+
+
 def test_every_setting_is_explained() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 

@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from tables import rows
+from tables.log import fold_record
 from tables.replay import LogReplay
 from tests.albums import Directions, embedded, image
 from tests.unit.test_fold import entry
@@ -55,7 +56,8 @@ def test_an_event_at_10_000_photos_puts_no_more_than_at_the_start(album: LogRepl
 
 def _records(replay: LogReplay, offset: int, key: bytes, value: bytes) -> list[int]:
     """Sizes of the records that one event puts."""
-    return [len(row or b"") for _, row in replay._apply(offset, key.decode(), value).records]
+    applied = fold_record(replay.store, 0, offset, key, value, frontier=offset - 1, generation=0)[2]
+    return [len(row or b"") for _, row in applied.records]
 
 
 def test_superseded_rows_are_deleted(album: LogReplay) -> None:

@@ -1,8 +1,8 @@
 """The row store under crashes: whatever dies between any two puts, nothing is lost and nothing counts twice.
 
 A small world stands in for the broker: a changelog that keeps a prefix of what was published, outputs that arrived, a
-committed offset that lags behind, and a local store that survives a crash or is wiped. The rules of the real one are
-agents.delivery's; tests/e2e runs the same audit on a real broker.
+committed offset that lags behind, and two workers, each with a local store that survives its crash or is wiped. The
+rules of the real one are agents.delivery's; tests/e2e runs the same audit on a real broker.
 """
 
 from __future__ import annotations
@@ -43,6 +43,14 @@ class Crash(Exception):
 
 
 @dataclass
+class Local:
+    """One worker's local store, and how much of the changelog it holds."""
+
+    rows: dict[bytes, bytes] = field(default_factory=dict)
+    position: int = 0
+
+
+@dataclass
 class World:
     """What survives a crash."""
 
@@ -50,44 +58,46 @@ class World:
     make_store: Callable[[dict[bytes, bytes]], PetStore]
     changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     outputs: dict[int, list[Output]] = field(default_factory=dict)
-    local: dict[bytes, bytes] = field(default_factory=dict)
+    workers: list[Local] = field(default_factory=lambda: [Local(), Local()])
     committed: int = -1
     generation: int = 0
-    wiped: int = 0
 
-    def live(self, log: list[tuple[bytes, bytes]], sends: int, lag: int) -> None:
+    def live(self, log: list[tuple[bytes, bytes]], worker: int, sends: int, lag: int) -> None:
         """One life: reads on from what is committed, until `sends` messages are delivered (then Crash) or all is done.
 
         `lag`: events whose messages wait while later events are folded.
         """
         self.generation += 1
-        store, frontier = self.make_store(self.local), self.committed
+        self.local = self.workers[worker]
+        self.recover(self.local)
+        store, last = self.make_store(self.local.rows), self.committed
         waiting: deque[tuple[int, Applied]] = deque()
         for offset in range(self.committed + 1, len(log)):
-            applied = self._apply(store, log, offset, frontier)
+            applied = self._apply(store, log, offset)
             waiting.append((offset, applied))
             while len(waiting) > lag:
-                frontier, sends = self._deliver(*waiting.popleft(), sends)
+                last, sends = self._deliver(*waiting.popleft(), sends)
         while waiting:
-            frontier, sends = self._deliver(*waiting.popleft(), sends)
-        self.committed = frontier
+            last, sends = self._deliver(*waiting.popleft(), sends)
+        self.committed = last
 
-    def _apply(self, store: PetStore, log: list[tuple[bytes, bytes]], offset: int, frontier: int) -> Applied:
+    def _apply(self, store: PetStore, log: list[tuple[bytes, bytes]], offset: int) -> Applied:
         key, value = log[offset]
         envelope, fact = decode_fact(value)
         at = Position(0, offset, envelope.time, Policy())
-        applied = store.apply(key.decode(), fact, at, "", frontier=frontier, generation=self.generation)
+        applied = store.apply(key.decode(), fact, at, "", frontier=self.committed, generation=self.generation)
         for row, content in applied.records:
             if content is None:
-                self.local.pop(row, None)
+                self.local.rows.pop(row, None)
             else:
-                self.local[row] = content
+                self.local.rows[row] = content
         return applied
 
     def _deliver(self, offset: int, applied: Applied, sends: int) -> tuple[int, int]:
         for record in applied.records:
             sends = self._count(sends)
             self.changelog.append(record)
+            self.local.position = len(self.changelog)
         for output in applied.outputs:
             sends = self._count(sends)
             seen = self.outputs.setdefault(offset, [])
@@ -103,15 +113,14 @@ class World:
             raise Crash
         return sends - 1
 
-    def wipe(self) -> None:
-        """Lose the local store; recover it from the changelog as the durable table does."""
-        self.wiped += 1
-        self.local.clear()
-        for row, content in self.changelog:
+    def recover(self, local: Local) -> None:
+        """Bring a local store up to the changelog's end, as the durable table does."""
+        for row, content in self.changelog[local.position :]:
             if content is None:
-                self.local.pop(row, None)
-            elif supersedes(row, self.local.get(row), content):
-                self.local[row] = content
+                local.rows.pop(row, None)
+            elif supersedes(row, local.rows.get(row), content):
+                local.rows[row] = content
+        local.position = len(self.changelog)
 
 
 def survive(seed: int, make_store: Callable[[dict[bytes, bytes]], PetStore]) -> World:
@@ -120,19 +129,16 @@ def survive(seed: int, make_store: Callable[[dict[bytes, bytes]], PetStore]) -> 
     world = World(rng, make_store)
     for _ in range(rng.randint(2, 8)):
         with contextlib.suppress(Crash):
-            world.live(log, sends=rng.randint(0, 40), lag=rng.randint(0, 6))
-        if rng.random() < 0.4:
-            world.wipe()
-    world.live(log, sends=10**9, lag=3)
+            world.live(log, worker=rng.randint(0, 1), sends=rng.randint(0, 40), lag=rng.randint(0, 6))
+        if rng.random() < 0.3:
+            world.workers[rng.randint(0, 1)] = Local()
+    world.live(log, worker=rng.randint(0, 1), sends=10**9, lag=3)
     audit(world, log)
     return world
 
 
 def audit(world: World, log: list[tuple[bytes, bytes]]) -> None:
     offline, expected = fold(log)
-    store = PetStore(world.local.get)
-    for pet in PETS:
-        assert store.state(pet) == offline.store.state(pet), f"the state of {pet} differs from an offline fold"
     for offset, outputs in enumerate(expected):
         assert world.outputs.get(offset, []) == outputs, f"outputs of offset {offset}"
     for pet in PETS:
@@ -143,9 +149,13 @@ def audit(world: World, log: list[tuple[bytes, bytes]]) -> None:
             if o.channel == "versions" and decode_version(o.value).pet_id == pet
         ]
         assert numbers == list(range(1, len(numbers) + 1))
-    world.wipe()
-    for pet in PETS:
-        assert PetStore(world.local.get).state(pet) == offline.store.state(pet), f"{pet} recovered from the changelog"
+    world.workers.append(Local())
+    for local in world.workers:
+        world.recover(local)
+        for pet in PETS:
+            assert PetStore(local.rows.get).state(pet) == offline.store.state(pet), (
+                f"{pet} differs from an offline fold"
+            )
 
 
 @settings(max_examples=120, deadline=None)
@@ -187,10 +197,10 @@ class _HeadFirst(PetStore):
 
 
 class _EagerTombstones(PetStore):
-    """Deletes superseded rows without waiting for the event that superseded them to be durable."""
+    """Deletes superseded rows before what superseded them is committed."""
 
     def _record(self, stored, result, offset, frontier):  # type: ignore[no-untyped-def]
-        return super()._record(stored, result, offset, offset)
+        return super()._record(stored, result, offset, offset - 1)
 
 
 @pytest.mark.parametrize("broken", [_OwnRowsOnly, _NothingAgain, _NoOutbox, _HeadFirst, _EagerTombstones])

@@ -136,7 +136,10 @@ def test_repeated_images_collapse_in_order() -> None:
         ({"image_ids": [str(i) for i in range(10_001)]}, "payload.image_ids"),
         ({"labels": "Portraits"}, "payload.labels"),
         ({"labels": [1]}, "payload.labels[0]"),
-        ({"labels": ["x"] * 257}, "payload.labels"),
+        ({"labels": ["x"] * 65}, "payload.labels"),
+        ({"labels": ["x", "x" * 129]}, "payload.labels[1]"),
+        ({"coverage": {str(n): 1 for n in range(65)}}, "payload.coverage"),
+        ({"coverage": {"x" * 129: 1}}, "payload.coverage"),
         ({"coverage": []}, "payload.coverage"),
         ({"coverage": {"portrait": "x"}}, "payload.coverage.portrait"),
         ({"coverage": {"portrait": True}}, "payload.coverage.portrait"),
@@ -163,6 +166,14 @@ def test_repeated_images_collapse_in_order() -> None:
 )
 def test_wrong_field_is_named(payload: object, field: str) -> None:
     assert refused(entry({"pet_id": "101", "payload": payload})).field == field
+
+
+def test_labels_and_coverage_are_accepted_up_to_their_bounds() -> None:
+    """They are kept in every fact and in the pet's state, so they are bounded, and tightly."""
+    names = [f"{n:0128}" for n in range(64)]
+    job = parse_entry(entry({"pet_id": "1", "payload": {"labels": names, "coverage": dict.fromkeys(names, 1)}}), ENTRY)
+    assert job.labels == tuple(names)
+    assert list(job.coverage) == names
 
 
 @pytest.mark.parametrize("pet_id", [101, None, "", "a b", "ä", "a/b", "a\n", ["1"], True, "x" * 129])

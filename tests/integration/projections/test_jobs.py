@@ -161,7 +161,16 @@ async def test_jobs_of_a_pet_are_paged_newest_first(pool: Any, reader: ClusterRe
 async def test_one_job_id_may_belong_to_several_pets(pool: Any, reader: ClusterReader) -> None:
     await record(pool, queued(), queued(pet_id="102", seconds=1))
     assert [row.pet_id for row in await reader.jobs_by_id("job_1")] == ["102", "101"]
+    assert [row.pet_id for row in await reader.jobs_by_id("job_1", "101")] == ["101"]
+    assert await reader.jobs_by_id("job_1", "103") == []
     assert await reader.jobs_by_id("job_2") == []
+
+
+async def test_a_job_is_found_however_many_pets_have_one_with_its_id(pool: Any, reader: ClusterReader) -> None:
+    """Look-ups without a pet are cut at 100 rows; the pet's own job must not be cut off with them."""
+    await record(pool, *(queued(pet_id=f"pet-{number}", seconds=number) for number in range(101)))
+    assert len(await reader.jobs_by_id("job_1")) == 100
+    assert [row.pet_id for row in await reader.jobs_by_id("job_1", "pet-0")] == ["pet-0"]
 
 
 @pytest.mark.parametrize("cursor", ["x", "!!!!", "MTIz", "MS96eno", "OTk5OTk5OTk5OTk5OTk5OTk5OTkvMDA"])

@@ -129,8 +129,8 @@ async def test_an_answer_has_the_shape_that_callers_know(pool: Any) -> None:
                 "id": "101-cluster-0",
                 "label": "Pet A",
                 "members": [
-                    {"image_id": "c", "score": 0.95, "position": 0, "qualityScore": 0.0},
-                    {"image_id": "a", "score": 0.9, "position": 1, "qualityScore": 0.0},
+                    {"image_id": "c", "score": 0.95, "position": 0, "qualityScore": None},
+                    {"image_id": "a", "score": 0.9, "position": 1, "qualityScore": None},
                 ],
                 "hero_image_id": "a",
                 "member_count": 3,
@@ -142,7 +142,7 @@ async def test_an_answer_has_the_shape_that_callers_know(pool: Any) -> None:
             {
                 "id": "101-cluster-1",
                 "label": "Naps",
-                "members": [{"image_id": "d", "score": 0.5, "position": 0, "qualityScore": 0.0}],
+                "members": [{"image_id": "d", "score": 0.5, "position": 0, "qualityScore": None}],
                 "hero_image_id": "d",
                 "member_count": 1,
                 "heroes": [{"image_id": "d", "rank": 1, "score": 0.9}],

@@ -1,0 +1,250 @@
+"""The embed agent: the order of its calls, against a source, topics and a table that only record what is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+import stamina
+
+from agents.delivery import Delivery
+from agents.embed import EmbedAgent, EmbedTopics, Model
+from agents.images.errors import ImageError
+from agents.known_images import key_of
+from schemas.codec import decode_fact
+from schemas.commands import EmbedImages, decode_command
+from schemas.errors import RetryLater
+from schemas.facts import EmbeddedImage, ImagesEmbedded, Quality
+from tests.unit.test_delivery import FakeApp, FakeMessage, abort
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def without_waits() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=5):
+        yield
+
+
+class Topic:
+    """Acknowledges at once, or when the test says so."""
+
+    def __init__(self, journal: list[str], name: str) -> None:
+        self.journal, self.name = journal, name
+        self.values: list[bytes] = []
+        self.hold: asyncio.Future[None] | None = None
+
+    def as_future_message(self, *, key: bytes | None, value: bytes, headers: Any) -> bytes:
+        return value
+
+    async def publish_message(self, message: bytes, wait: bool = False) -> asyncio.Future[None]:
+        self.values.append(message)
+        self.journal.append(self.name)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.hold is None:
+            future.set_result(None)
+            return future
+        return self.hold
+
+
+class Table(dict[bytes, bytes]):
+    """A dict that queues its puts as the durable table does."""
+
+    def __init__(self, journal: list[str]) -> None:
+        super().__init__()
+        self.changelog_topic = Topic(journal, "changelog")
+        self._puts: list[bytes] = []
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        super().__setitem__(key, value)
+        self._puts.append(key)
+
+    def take_unpublished(self) -> list[bytes]:
+        puts, self._puts = self._puts, []
+        return puts
+
+
+@dataclass
+class Message(FakeMessage):
+    key: bytes = b"rex"
+    value: bytes = b""
+    headers: Any = ()
+    timestamp: float = 0.0
+    topic: str = "jobs"
+    partition: int = 0
+
+
+@dataclass
+class Event:
+    message: Message
+    acks: list[int]
+
+    def ack(self) -> None:
+        self.acks.append(self.message.offset)
+
+
+class Rig:
+    """An agent with its surroundings; `images` says what each image id gives: an exception, or nothing for success."""
+
+    def __init__(self, listed: tuple[str, ...] | None = None) -> None:
+        self.journal: list[str] = []
+        self.images: dict[str, list[Exception]] = {}
+        self.asked: list[str] = []
+        self.listed = listed
+        self.acks: list[int] = []
+        self.app = FakeApp()
+        self.table = Table(self.journal)
+        self.topics = {name: Topic(self.journal, name) for name in ("jobs", "pet_log", "status", "deadletter")}
+        self.agent = EmbedAgent(
+            Delivery(self.app, abort=abort, contiguous=False),  # type: ignore[arg-type]
+            self.table,  # type: ignore[arg-type]
+            EmbedTopics(**self.topics),  # type: ignore[arg-type]
+            Model("m@1", 4, "cpu"),
+            embed_image=self.embed_image,
+            list_images=self.list_images,
+            clock=lambda: NOW,
+        )
+
+    async def embed_image(self, image_id: str) -> EmbeddedImage:
+        self.asked.append(image_id)
+        await asyncio.sleep(0)
+        if self.images.get(image_id):
+            raise self.images[image_id].pop(0)
+        return EmbeddedImage(image_id, b"\x00\x10" + bytes(6), Quality())
+
+    async def list_images(self, _pet_id: str) -> tuple[str, ...] | None:
+        return self.listed
+
+    async def run(self, *commands: EmbedImages | bytes) -> None:
+        """Handle the commands; returns when all are settled or nothing moves any more."""
+        events = [
+            Event(Message(n, value=c if isinstance(c, bytes) else msgspec.json.encode(c)), self.acks)
+            for n, c in enumerate(commands)
+        ]
+        body = asyncio.create_task(self.agent.run(_Stream(events)))
+        for _ in range(200):
+            await asyncio.sleep(0)
+        body.cancel()
+        await asyncio.gather(body, return_exceptions=True)
+
+    def facts(self) -> list[ImagesEmbedded]:
+        found = [decode_fact(value)[1] for value in self.topics["pet_log"].values]
+        assert all(isinstance(fact, ImagesEmbedded) for fact in found)
+        return found  # type: ignore[return-value]
+
+
+class _Stream:
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def noack(self) -> _Stream:
+        return self
+
+    async def events(self) -> AsyncIterator[Event]:
+        for event in self._events:
+            yield event
+        await asyncio.Event().wait()  # a stream does not end
+
+
+def command(*image_ids: str, job_id: str = "j", **fields: Any) -> EmbedImages:
+    return EmbedImages(pet_id="rex", job_id=job_id, image_ids=image_ids, job_images=len(image_ids), **fields)
+
+
+async def test_an_image_is_remembered_only_after_the_log_has_its_vector() -> None:
+    rig = Rig()
+    rig.topics["pet_log"].hold = asyncio.get_running_loop().create_future()
+    await rig.run(command("a"))
+    assert rig.journal == ["status", "pet_log"]
+    assert (rig.table, rig.acks) == ({}, [])
+    again = Rig()
+    await again.run(command("a"))
+    assert again.journal == ["status", "pet_log", "changelog"]
+    assert (list(again.table), again.acks) == ([key_of("rex", "a")], [0])
+
+
+async def test_known_images_are_not_fetched_again_unless_forced() -> None:
+    rig = Rig()
+    await rig.run(command("a", "b"), command("a", "b", job_id="k"))
+    await rig.run(command("a", "c", job_id="l"), command("b", job_id="m", force=True))
+    assert rig.asked[-2:] == ["c", "b"]
+    assert [(len(f.images), f.known) for f in rig.facts()[-2:]] == [(1, ("a",)), (1, ())]
+
+
+async def test_a_bad_image_fails_alone_and_is_dead_lettered_once() -> None:
+    rig = Rig()
+    rig.images["b"] = [ImageError("not_an_image", "cannot identify")]
+    await rig.run(command("a", "b"))
+    (fact,) = rig.facts()
+    assert ([i.image_id for i in fact.images], [(f.image_id, f.kind) for f in fact.failed]) == (
+        ["a"],
+        [("b", "not_an_image")],
+    )
+    assert len(rig.topics["deadletter"].values) == 1
+    assert rig.acks == [0]
+
+
+async def test_a_source_that_is_away_for_a_moment_fails_nothing() -> None:
+    rig = Rig()
+    rig.images["a"] = [RetryLater("503"), RetryLater("503"), RetryLater("503")]
+    await rig.run(command("a"))
+    assert [len(f.images) for f in rig.facts()] == [1]
+    rig.images["b"] = [RetryLater("503")] * 9
+    await rig.run(command("b", job_id="k"))
+    assert [f.failed[0].kind for f in rig.facts()[1:]] == ["unavailable"]
+
+
+async def test_a_job_that_names_no_image_becomes_commands_for_those_that_are_listed() -> None:
+    listed = (*(f"i{n}" for n in range(70)), "i1", "bad/id", "", "x" * 129)
+    rig = Rig(listed)
+    await rig.run(command())
+    parts = [decode_command(value) for value in rig.topics["jobs"].values]
+    assert [(p.part, p.parts, len(p.image_ids), p.job_images) for p in parts] == [(1, 2, 64, 70), (2, 2, 6, 70)]
+    assert (rig.facts(), rig.acks) == ([], [0])
+
+
+@pytest.mark.parametrize("listed", [None, (), ("bad/id",)])
+async def test_a_job_that_names_no_image_and_has_none_listed_is_answered(listed: tuple[str, ...] | None) -> None:
+    rig = Rig(listed)
+    await rig.run(command())
+    assert [(f.images, f.failed) for f in rig.facts()] == [((), ())]
+
+
+async def test_a_command_that_cannot_be_read_is_dead_lettered_and_the_next_is_served() -> None:
+    rig = Rig()
+    await rig.run(b"[1,2]", command("a"))
+    assert len(rig.topics["deadletter"].values) == 1
+    assert (len(rig.facts()), rig.acks) == (1, [0, 1])
+
+
+async def test_a_worker_that_stops_in_mid_command_records_no_failure() -> None:
+    rig = Rig()
+    stopping = asyncio.Event()
+
+    async def stopped(image_id: str) -> EmbeddedImage:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopping.set()
+        raise RetryLater(f"{image_id}: the batcher is not running")
+
+    rig.agent._embed_image = stopped
+    await rig.run(command("a"))
+    assert stopping.is_set()
+    assert (rig.facts(), rig.topics["deadletter"].values, rig.acks) == ([], [], [])
+
+
+async def test_a_command_of_an_older_generation_has_no_effect() -> None:
+    rig = Rig()
+
+    async def rebalanced(image_id: str) -> EmbeddedImage:
+        rig.app.consumer_generation_id = 2
+        return EmbeddedImage(image_id, bytes(8), Quality())
+
+    rig.agent._embed_image = rebalanced
+    await rig.run(command("a"))
+    assert (rig.facts(), rig.table, rig.acks) == ([], {}, [])
