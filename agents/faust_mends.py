@@ -4,6 +4,11 @@ Recovery race: `Recovery.on_recovery_completed` resumes partitions before it see
 that were fetched in between are delivered and the ones before them skipped. The mend stops the flow first; the original
 starts it again after the seek.
 
+Seek without a commit: `Consumer.perform_seek` leaves a partition for which nothing is committed where it stands, and
+aiokafka does the same for offset 0. What was fetched and dropped before the flow was open, and acknowledged as dropped,
+is then never read: seen as "expected offset 0, got 2" on a loaded machine. The mend seeks such partitions to their
+beginning and forgets acknowledgements from before the seek, since all behind the commit is read again.
+
 What we avoid instead of mending: the producer buffer that lets offsets commit over unsent records
 (agents.durable_table), commits past an unacknowledged head (#606) and acknowledged exceptions (#189, #315;
 agents.delivery), and a stopped worker that writes on (agents.lease).
@@ -14,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer
 
 
 def stop_flow_before_seek() -> None:
@@ -28,3 +34,22 @@ def stop_flow_before_seek() -> None:
 
     on_recovery_completed.stops_flow = True  # type: ignore[attr-defined]
     Recovery.on_recovery_completed = on_recovery_completed
+
+
+def seek_where_nothing_is_committed() -> None:
+    """Mend the seek, for all apps of this process. A second call changes nothing."""
+    original = Consumer.perform_seek
+    if getattr(original, "seeks_all", False):
+        return
+
+    async def perform_seek(self: Any) -> None:
+        await original(self)
+        for tp in [tp for tp in self.assignment() if tp.topic not in self.app.tables.changelog_topics]:
+            self._acked.pop(tp, None)
+            self._acked_index.pop(tp, None)
+            self._gap.pop(tp, None)
+            if not self._committed_offset[tp]:
+                await self.seek(tp, 0)  # older messages may be deleted: then the reset policy takes the earliest
+
+    perform_seek.seeks_all = True  # type: ignore[attr-defined]
+    Consumer.perform_seek = perform_seek

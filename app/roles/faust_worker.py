@@ -8,7 +8,7 @@ import faust
 from faust.types import AppT
 from mode import Service
 
-from agents.faust_mends import stop_flow_before_seek
+from agents.faust_mends import seek_where_nothing_is_committed, stop_flow_before_seek
 from agents.lease import Lease, install
 from app.faust_apps import LEASE_MARGIN_SECONDS
 from app.roles.role import Role
@@ -49,6 +49,7 @@ def recovery_check(app: AppT) -> Check:
 def run_faust(role: Role, app: AppT, checks: dict[str, Check] | None = None) -> None:
     """Run until SIGTERM. `checks`: what is known to be ready for as long as the process lives. Does not return."""
     stop_flow_before_seek()
+    seek_where_nothing_is_committed()
     install(Lease(role.settings.kafka_session_timeout_seconds - LEASE_MARGIN_SECONDS))
     app.finalize()
     worker = faust.Worker(

@@ -101,9 +101,9 @@ class Rig:
         self.table = Table(self.journal)
         self.topics = {name: Topic(self.journal, name) for name in ("jobs", "pet_log", "status", "deadletter")}
         self.agent = EmbedAgent(
-            Delivery(self.app, abort=abort, contiguous=False),  # type: ignore[arg-type]
+            Delivery(self.app, abort=abort, contiguous=False),
             self.table,  # type: ignore[arg-type]
-            EmbedTopics(**self.topics),  # type: ignore[arg-type]
+            EmbedTopics(**self.topics),
             Model("m@1", 4, "cpu"),
             embed_image=self.embed_image,
             list_images=self.list_images,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.sender import Sender
 from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer
+from faust.types import TP
 
 from agents import faust_mends, lease
 from agents.durable_table import DurableTable
@@ -129,3 +133,32 @@ def test_changelog_records_bypass_the_producer_buffer() -> None:
     table.send_changelog(0, b"one", b"1")
     table.send_changelog(0, b"two", b"2")
     assert (table.take_unpublished(), table.take_unpublished(), buffered) == ([b"one", b"two"], [], [])
+
+
+async def test_a_partition_with_nothing_committed_is_read_from_its_beginning() -> None:
+    faust_mends.seek_where_nothing_is_committed()
+    faust_mends.seek_where_nothing_is_committed()
+    started, fresh, zero, changelog = TP("log", 0), TP("log", 1), TP("log", 2), TP("changelog", 0)
+    seeks: list[tuple[TP, int]] = []
+
+    class FakeConsumer:
+        app = SimpleNamespace(tables=SimpleNamespace(changelog_topics={"changelog"}))
+        _read_offset: dict[TP, int | None] = {}
+        _committed_offset: dict[TP, int | None] = defaultdict(lambda: None)
+        _acked = {started: [5, 6], fresh: [0, 1], changelog: [9]}
+        _acked_index = {started: {5, 6}, fresh: {0, 1}, changelog: {9}}
+        _gap: dict[TP, Any] = {}
+
+        def assignment(self) -> set[TP]:
+            return {started, fresh, zero, changelog}
+
+        async def seek_to_committed(self) -> dict[TP, int | None]:
+            return {started: 5, fresh: None, zero: 0, changelog: None}
+
+        async def seek(self, tp: TP, offset: int) -> None:
+            seeks.append((tp, offset))
+
+    consumer = FakeConsumer()
+    await Consumer.perform_seek(consumer)
+    assert sorted(seeks) == [(fresh, 0), (zero, 0)], "once each; the committed one was sought before"
+    assert consumer._acked == {changelog: [9]}, "what was acknowledged unread before the seek is not committed"
