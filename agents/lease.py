@@ -41,7 +41,11 @@ class Lease:
         self._renewed = since
 
     def restart(self) -> None:
-        """The worker has joined the group (again) and reads on from what is committed."""
+        """The worker has joined the group. Aborts when it was a member before and its lease had run out.
+
+        Others may have had its partitions meanwhile, while messages of before still wait in its producer.
+        """
+        self.check()
         self._renewed = self._clock()
 
     def check(self) -> None:

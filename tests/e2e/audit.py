@@ -21,7 +21,11 @@ async def audit(service: Service, accepted: Mapping[str, Mapping[str, list[str]]
     replay, expected = replayed(log)
     sent = await by_version(service, service.topics.pet_versions.name)
     public = await by_version(service, service.topics.clusters_updated.name)
+    letters = await read_topic(service.bootstrap_servers, service.topics.deadletter.name)
+    assert letters == [], f"{len(letters)} dead letters, none was to be expected: {letters[:1]}"
     for pet, jobs in accepted.items():
+        records = [await service.job(job) for job in jobs]
+        assert sum(r["placed"] for r in records) == sum(map(len, jobs.values())), f"{pet}: every image placed once"
         wanted = {image_id for image_ids in jobs.values() for image_id in image_ids}
         answer = await service.clusters(pet)
         assert answer["image_count"] == len(wanted), f"{pet}: images of the answer"

@@ -53,6 +53,7 @@ class Service:
         self.ports = {role: free_port() for role in ROLES}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.redis = redis.Redis.from_url(self.redis_url)
+        self._versions: dict[str, int] = {}
 
     def env(self, role: str) -> dict[str, str]:
         """The role's settings."""
@@ -161,16 +162,22 @@ class Service:
             status, answer = await self.get(f"/internal/jobs/{job_id}")
             if status == 200 and answer["data"]["status"] in ("succeeded", "failed"):
                 record: dict[str, Any] = answer["data"]
+                pet = record["pet_id"]
+                self._versions[pet] = max(self._versions.get(pet, 0), record["version"])
                 return record
             assert time.monotonic() < deadline, f"job {job_id} did not end: {answer}; {self._logs()}"
             await asyncio.sleep(0.05)
 
     async def clusters(self, pet_id: str) -> dict[str, Any]:
-        """The pet's current answer."""
-        status, answer = await self.get(f"/internal/pets/{pet_id}/clusters")
-        assert status == 200, answer
-        found: dict[str, Any] = answer
-        return found
+        """The pet's answer, at the version of its ended jobs or later: the cache follows the rows by a moment."""
+        deadline = time.monotonic() + 30
+        while True:
+            status, answer = await self.get(f"/internal/pets/{pet_id}/clusters")
+            if status == 200 and answer["version"] >= self._versions.get(pet_id, 0):
+                found: dict[str, Any] = answer
+                return found
+            assert time.monotonic() < deadline, f"the answer of {pet_id} stays behind: {answer}"
+            await asyncio.sleep(0.02)
 
     def _logs(self) -> str:
         return "\n".join(f"--- {role}\n{self.log(role)}" for role in ROLES if (self.root / f"{role}.log").exists())

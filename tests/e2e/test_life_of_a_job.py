@@ -56,8 +56,8 @@ async def test_one_job_leaves_its_traces_in_order(service: Service, pet: str) ->
         assert (job["status"], job["version"]) == ("succeeded", 1)
     finally:
         await connection.close()
-    cached = service.redis.get(f"{service.namespace}:state:{pet}")
     answer = await service.clusters(pet)
+    cached = service.redis.get(f"{service.namespace}:state:{pet}")
     assert json.loads(cached or b"") == answer
     assert answer["updated_at"] == envelope.time
 

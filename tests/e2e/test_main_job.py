@@ -71,7 +71,7 @@ async def test_http_submit_takes_the_same_way(service: Service, pet: str) -> Non
         session.post(f"http://{HOST}:{service.web_port}/internal/cluster-jobs", json=body) as response,
     ):
         assert (response.status, await response.text()) == (202, '{"status":"accepted"}')
-        assert response.headers["Location"] == f"/internal/jobs/{pet}-h"
+        assert response.headers["Location"] == f"/internal/jobs/{pet}-h?pet_id={pet}"
     job = await service.job(f"{pet}-h")
     assert (job["status"], job["source"]) == ("succeeded", "http")
     answer = await service.clusters(pet)

@@ -215,6 +215,17 @@ def test_the_lease_runs_out_after_the_last_answered_heartbeat_was_sent() -> None
         lease.check()
 
 
+def test_a_zombie_that_joins_again_before_it_produces_ends_itself() -> None:
+    clock = Clock()
+    lease = Lease(9.0, clock=clock, abort=abort)
+    lease.restart()
+    clock.now += 8
+    lease.restart()  # a rebalance
+    clock.now += 30  # stopped and continued
+    with pytest.raises(Aborted):
+        lease.restart()
+
+
 def test_a_heartbeat_that_is_answered_too_late_does_not_renew() -> None:
     clock = Clock()
     lease = Lease(9.0, clock=clock, abort=abort)
