@@ -122,7 +122,8 @@ class Settings(BaseSettings):
     cluster_dead_letter_stream: str = Field(default="streams:media.cluster.deadletter", min_length=1)
     """The Redis Stream for entries that can never succeed."""
     cluster_stream_maxlen: Positive = 10_000
-    """Length that the bridge trims the stream to; never cuts unread jobs."""
+    """Most entries of the dead-letter stream, about. The job stream itself is trimmed to what every group has
+    acknowledged, never past unread jobs, whatever this says."""
     cluster_stream_approximate_trim: bool = True
     """Trim by whole nodes (`~`), which is cheaper."""
     cluster_consumer_group: str = Field(default="media-clustering-workers", min_length=1)
@@ -136,7 +137,8 @@ class Settings(BaseSettings):
     cluster_retry_idle_ms: Positive = 60_000
     """Pending entries that lie idle for longer are taken over."""
     cluster_max_attempts: Positive = 5
-    """Tries of a job or an image; the first one counts."""
+    """Tries of an image inside its command (exponential waits), and of an entry whose relay fails unexpectedly; the
+    first counts."""
 
     # Kafka
     kafka_bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1)
@@ -160,7 +162,7 @@ class Settings(BaseSettings):
     database_ssl_mode: SslMode = Field(default_factory=lambda known: "require" if _managed(known) else "disable")
     """TLS towards Postgres. Default `disable` in `local` and `development`, else `require`."""
     retention_days: Positive = 90
-    """Days of history kept in Postgres; the latest version stays always."""
+    """Days of history to keep in Postgres. Has no effect yet: the retention job is not part of this release."""
 
     # Images
     storage_service_url: str = Field(default="http://localhost:8000", pattern=r"^https?://[^\s]+$")

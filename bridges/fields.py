@@ -21,7 +21,9 @@ from schemas.ids import check_id
 MAX_IMAGES_PER_JOB: Final = 10_000
 MAX_ATTEMPTS: Final = 1_000_000
 MAX_TEXT: Final = 1_000
-MAX_ITEMS: Final = 256
+MAX_ITEMS: Final = 64
+MAX_NAME: Final = 128
+"""Characters of a label or of a name in `coverage`: both are kept in every fact and in the pet's state."""
 MAX_METADATA_BYTES: Final = 1 << 16
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -61,31 +63,32 @@ def image_ids(found: Found | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_id(value, f"{found.path}[{i}]") for i, value in enumerate(values)))
 
 
-def text(found: Found | None) -> str:
-    """A string of at most 1,000 characters."""
+def text(found: Found | None, limit: int = MAX_TEXT) -> str:
+    """A string of at most `limit` characters."""
     if found is None:
         return ""
     value: str = _expect(found, str, "a string")
-    if len(value) > MAX_TEXT:
-        raise InvalidInput(found.path, f"has {len(value)} characters, the limit is {MAX_TEXT}")
+    if len(value) > limit:
+        raise InvalidInput(found.path, f"has {len(value)} characters, the limit is {limit}")
     return value
 
 
 def labels(found: Found | None) -> tuple[str, ...]:
-    """At most 256 strings."""
+    """At most 64 strings of at most 128 characters."""
     if found is None:
         return ()
     values = _bounded(found, _expect(found, list, "an array"))
-    return tuple(text(Found(f"{found.path}[{i}]", value)) for i, value in enumerate(values))
+    return tuple(text(Found(f"{found.path}[{i}]", value), MAX_NAME) for i, value in enumerate(values))
 
 
 def coverage(found: Found | None) -> dict[str, float]:
-    """At most 256 names with finite numbers."""
+    """At most 64 names of at most 128 characters with finite numbers."""
     if found is None:
         return {}
     values = _bounded(found, _expect(found, dict, "an object"))
-    for name in values:
-        text(Found(f"{found.path}[{name[:32]!r}]", name))
+    longest = max(map(len, values), default=0)
+    if longest > MAX_NAME:
+        raise InvalidInput(found.path, f"has a name of {longest} characters, the limit is {MAX_NAME}")
     return {name: _number(Found(f"{found.path}.{name}", value)) for name, value in values.items()}
 
 

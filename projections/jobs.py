@@ -59,10 +59,8 @@ async def record_status(connection: Any, status: JobStatus) -> None:
 
 
 def check_command(command: EmbedImages) -> None:
-    """Raises InvalidInput when the command cannot be recorded."""
-    check_id(command.pet_id, "pet_id")
-    check_id(command.job_id, "job_id")
-    for field, value in (("part", command.part), ("parts", command.parts), ("job_images", command.job_images)):
+    """Raises InvalidInput when a decoded command does not fit the tables' columns."""
+    for field, value in (("parts", command.parts), ("job_images", command.job_images)):
         count(value, field)
     count(command.attempt, "attempt", INT_MAX)
     if command.enqueued_at:

@@ -71,9 +71,9 @@ class ClusterReader:
         rows = await self._pool.fetch(load("list_jobs_of_pet"), pet_id, before, key, limit)
         return [_job(row) for row in rows]
 
-    async def jobs_by_id(self, job_id: str) -> list[JobRow]:
-        """The jobs of all pets that carry this id, newest first."""
-        return [_job(row) for row in await self._pool.fetch(load("list_jobs_by_id"), job_id)]
+    async def jobs_by_id(self, job_id: str, pet_id: str | None = None) -> list[JobRow]:
+        """The jobs that carry this id, newest first: of one pet at most one, without `pet_id` of up to 100 pets."""
+        return [_job(row) for row in await self._pool.fetch(load("list_jobs_by_id"), job_id, pet_id)]
 
     async def ping(self) -> None:
         """Returns when Postgres answers."""

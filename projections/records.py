@@ -10,9 +10,10 @@ import msgspec
 
 from projections.jobs import check_command, check_status
 from projections.text import moment
+from schemas import commands
 from schemas.codec import decode_version
 from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages
-from schemas.errors import DeadLetter, UnknownVersion
+from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
 from schemas.headers import header
 from schemas.ids import check_id
 from schemas.public import JOB_STATUS_TYPE, JobStatus
@@ -22,13 +23,12 @@ from schemas.versions import PET_VERSION_TYPE, PetVersion
 Message = EmbedImages | JobStatus | PetVersion
 VERSION_FORMAT: Final = 1
 _TYPE: Final = re.compile(r"(?P<name>.+)\.v(?P<number>\d+)")
-_command = msgspec.json.Decoder(EmbedImages)
 _status = msgspec.json.Decoder(JobStatus)
 
 
 class _Tag(msgspec.Struct):
-    type: str = ""
-    version: int = 0
+    type: str = "EmbedImages"
+    version: int = 1
 
 
 _tag = msgspec.json.Decoder(_Tag)
@@ -61,12 +61,17 @@ def check_type(written: str, known: str) -> None:
 
 
 def decode_command(value: bytes) -> EmbedImages:
-    """A command of `media.jobs`."""
+    """A command of `media.jobs`, by the one decoder that the embed agent uses too, whose row fits its table."""
     try:
-        command = _command.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse_newer_command(value)
-        raise DeadLetter(f"not a command: {error}") from error
+        command = commands.decode_command(value)
+    except InvalidInput:
+        raise
+    except DeadLetter as error:
+        # UnknownVersion stops the projector, so what no release writes must not pass for it, nor the other way round:
+        # a newer release may have changed any field, of which the decoder names the first.
+        if _may_be_newer(value):
+            raise UnknownVersion(f"a newer release's command: {error}") from error
+        raise DeadLetter(str(error)) from error
     check_command(command)
     return command
 
@@ -91,10 +96,10 @@ def decode_pet_version(value: bytes) -> PetVersion:
     return version
 
 
-def _refuse_newer_command(value: bytes) -> None:
+def _may_be_newer(value: bytes) -> bool:
+    """Whether a later release may have written the command: one of another type, or of a later version."""
     try:
         tag = _tag.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return
-    if tag.type == "EmbedImages" and tag.version > 1:
-        raise UnknownVersion(f"EmbedImages has version {tag.version}; this release knows 1")
+        return False
+    return tag.type != "EmbedImages" or tag.version > 1

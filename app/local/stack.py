@@ -25,6 +25,7 @@ from app.local.postgres import PostgresServer
 from app.local.probe import answers_ok
 from app.local.processes import ServerProcess
 from app.local.redis import RedisServer
+from app.local.storage import TOKEN_VARIABLE
 
 REPOSITORY: Final = Path(__file__).parents[2]
 DEFAULT_WEB_PORT: Final = 9007
@@ -38,10 +39,9 @@ _STOP_SECONDS: Final = 30.0
 """Longer than the 20 s that the service's own supervisor gives its roles."""
 
 
-def storage_command(folder: Path, port: int, token: str) -> list[str]:
+def storage_command(folder: Path, port: int) -> list[str]:
     """The image storage that the stack runs unless it is given another one."""
-    options = ["--folder", str(folder), "--port", str(port), "--token", token]
-    return [sys.executable, "-m", "app.local.storage", *options]
+    return [sys.executable, "-m", "app.local.storage", "--folder", str(folder), "--port", str(port)]
 
 
 class Stack:
@@ -49,7 +49,8 @@ class Stack:
 
     Args:
         root: holds all data, logs, the token and the file `env`; `.local` for `make up`.
-        storage_argv: the image storage's command line for (folder, port, token); it answers GET /healthz.
+        storage_argv: the image storage's command line for (folder, port); it answers GET /healthz and finds the token
+            in STORAGE_SERVICE_TOKEN, because a command line can be read by all.
         service_argv: the command that runs every role until SIGTERM.
         prepare_argv: the command that makes topics and tables, run before the service starts.
         settings: more environment variables for the service; they win over this process's environment.
@@ -61,7 +62,7 @@ class Stack:
         self,
         root: Path,
         *,
-        storage_argv: Callable[[Path, int, str], list[str]] = storage_command,
+        storage_argv: Callable[[Path, int], list[str]] = storage_command,
         service_argv: Sequence[str] = (sys.executable, "-m", "app", "all"),
         prepare_argv: Sequence[str] = (sys.executable, "-m", "app", "prepare"),
         settings: Mapping[str, str] | None = None,
@@ -170,8 +171,10 @@ class Stack:
         if self._storage.identity() is None:
             self.images.mkdir(parents=True, exist_ok=True)
             port = int(url.rpartition(":")[2])
-            argv = self._storage_argv(self.images, port, env["STORAGE_SERVICE_TOKEN"])
-            self._storage.spawn(argv, cwd=REPOSITORY, detached=detached)
+            environment = {**os.environ, TOKEN_VARIABLE: env["STORAGE_SERVICE_TOKEN"]}
+            self._storage.spawn(
+                self._storage_argv(self.images, port), env=environment, cwd=REPOSITORY, detached=detached
+            )
         self._storage.wait_ready(lambda: answers_ok(f"{url}/healthz"), _READY_SECONDS)
         self._say(f"images    {url}")
 

@@ -1,6 +1,8 @@
 """A small image storage for one machine, with the storage service's routes. Run by the local stack.
 
-python -m app.local.storage --folder DIR --port N --token T [--host 127.0.0.1]
+STORAGE_SERVICE_TOKEN=T python -m app.local.storage --folder DIR --port N [--host 127.0.0.1] [--token T]
+
+The variable is the way to give the token: anyone on the machine can read a command line.
 
 GET /healthz                                            200 {"status": "ok"}, needs no token
 GET /internal/images/{id}                               the file DIR/{id}.jpg (.png, …)
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hmac
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -36,6 +39,7 @@ SUFFIXES: Final = {
 }
 """File endings that are served, and their media types."""
 INDEX: Final = "index.json"
+TOKEN_VARIABLE: Final = "STORAGE_SERVICE_TOKEN"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -108,12 +112,15 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.local.storage")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--token", required=True)
+    parser.add_argument("--token", help=f"default: the environment variable {TOKEN_VARIABLE}")
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args(argv)
     if not options.folder.is_dir():
         parser.error(f"--folder: {options.folder} is no folder")
-    web.run_app(storage_app(options.folder, options.token), host=options.host, port=options.port, print=None)
+    token = options.token or os.environ.get(TOKEN_VARIABLE)
+    if not token:
+        parser.error(f"the token is missing: set {TOKEN_VARIABLE} or give --token")
+    web.run_app(storage_app(options.folder, token), host=options.host, port=options.port, print=None)
     return 0
 
 

@@ -46,6 +46,7 @@ _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 _SLOW: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Jobs
+# Existing dashboards know all of these; this release never counts retry, skipped and failure, which stay 0.
 JOB_RESULTS: Final = ("success", "retry", "dead_letter", "invalid", "skipped", "failure")
 JOBS_PROCESSED: Final = CounterDef("media_cluster_jobs_processed", "Jobs by how they ended.", ("result",))
 JOB_SECONDS: Final = HistogramDef(
@@ -92,7 +93,11 @@ FOLD_SECONDS: Final = HistogramDef("media_cluster_fold_seconds", "Folding of one
 DELIVERY_OPEN: Final = GaugeDef(
     "media_cluster_delivery_open_events", "Events whose effects the broker has not yet confirmed."
 )
-DEAD_LETTERS: Final = CounterDef("media_cluster_dead_letters", "Messages sent to the dead-letter topic.", ("subject",))
+DEAD_LETTERS: Final = CounterDef(
+    "media_cluster_dead_letters",
+    "Messages that the projector could not apply and sent to the dead-letter topic; those of other roles not counted.",
+    ("subject",),
+)
 
 # Projection
 VERSIONS_APPLIED: Final = CounterDef("media_cluster_versions_applied", "Versions written to Postgres.")

@@ -42,7 +42,7 @@ async def submit_job(services: WebServices, request: web.Request) -> web.Respons
         log.warning("submit_failed", pet_id=job.pet_id, job_id=job.job_id, error=str(error))
         raise PlainError(503, errors.KAFKA_DETAIL) from None
     services.metrics.counter(defs.WEB_SUBMITS, result="accepted").inc()
-    headers = {"X-Job-Id": job.job_id, "Location": f"/internal/jobs/{job.job_id}"}
+    headers = {"X-Job-Id": job.job_id, "Location": f"/internal/jobs/{job.job_id}?pet_id={job.pet_id}"}
     return json_response(b'{"status":"accepted"}', status=202, headers=headers)
 
 
@@ -68,14 +68,13 @@ async def list_jobs(services: WebServices, request: web.Request) -> web.Response
 async def get_job(services: WebServices, request: web.Request) -> web.Response:
     """One job. A job id is unique within a pet only: `?pet_id=` chooses among several."""
     job_id, pet_id = request.match_info["job_id"], request.query.get("pet_id")
-    if not is_id(job_id):
+    if not is_id(job_id) or not (pet_id is None or is_id(pet_id)):
         raise ApiError(errors.JOB_NOT_FOUND)
     try:
         async with asyncio.timeout(services.timeout):
-            rows = await services.reader.jobs_by_id(job_id)
+            found = await services.reader.jobs_by_id(job_id, pet_id)
     except STORE_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
-    found = [row for row in rows if pet_id in (None, row.pet_id)]
     if not found:
         raise ApiError(errors.JOB_NOT_FOUND)
     if len(found) > 1:

@@ -51,7 +51,12 @@ _JOBS: Final = (
         "Submit a job: images of a pet to be clustered.",
         jobs.submit_job,
         (
-            Answer(202, "Accepted: the broker has confirmed it.", _STATUS, headers=("X-Job-Id", "Location")),
+            Answer(
+                202,
+                "Accepted: the broker has confirmed it. `Location` is `/internal/jobs/{job_id}?pet_id={pet_id}`.",
+                _STATUS,
+                headers=("X-Job-Id", "Location"),
+            ),
             Answer(400, "The body is no JSON text.", _DETAIL),
             Answer(413, "The body is too large.", _DETAIL),
             Answer(422, "A field is not valid.", "ValidationErrors"),
@@ -91,7 +96,7 @@ _JOBS: Final = (
         ),
         parameters=(
             Parameter("job_id", "path", "The job's id."),
-            Parameter("pet_id", "query", "Whose job, when several pets have one with this id."),
+            Parameter("pet_id", "query", "Whose job; without it, an id that several pets' jobs have is a 409."),
         ),
     ),
 )

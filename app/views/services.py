@@ -37,8 +37,8 @@ class Reader(Protocol):
         """A page of the pet's jobs, newest first. Raises InvalidInput for a bad cursor."""
         ...
 
-    async def jobs_by_id(self, job_id: str) -> list[JobRow]:
-        """The jobs of all pets that carry this id."""
+    async def jobs_by_id(self, job_id: str, pet_id: str | None = None) -> list[JobRow]:
+        """The jobs that carry this id: the pet's, or without `pet_id` those of several pets."""
         ...
 
     async def ping(self) -> None:

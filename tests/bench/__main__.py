@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -43,6 +45,8 @@ def main(argv: list[str]) -> int:
     # numpy reads it once, at its import: with more threads a benchmark would measure the scheduler.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), processors=[_drop])
+    # A topic that was made this moment has no leader yet: the client says so, and tries again.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(_line(machine()), highlight=False)
@@ -90,8 +94,19 @@ def machine() -> dict[str, str | int | float]:
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "code": _code(),
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def _code() -> str:
+    """The commit that is measured; ``-dirty`` behind it when files differ from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, cwd=RESULTS.parents[1], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"  # a folder without git can be measured, too
+    return done.stdout.strip()
 
 
 def _cpu_info() -> list[str]:
@@ -100,7 +115,7 @@ def _cpu_info() -> list[str]:
 
 
 def _line(facts: dict[str, str | int | float]) -> str:
-    return "{cores} cores of {cpu}, {system}, Python {python}, load {load}".format(**facts)
+    return "{cores} cores of {cpu}, {system}, Python {python}, load {load}, code {code}".format(**facts)
 
 
 def _drop(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

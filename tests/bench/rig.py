@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 
@@ -18,6 +19,9 @@ from app.local.kafka import KafkaServer
 from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer
 from tests.e2e.service import REPOSITORY, Service
+
+_QUIET: Final = {"LOG_LEVEL": "WARNING"}
+"""A line of `prepare` would tear the progress bars."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def rig(settings: Mapping[str, str]) -> Iterator[Rig]:
         url = asyncio.run(_create_database(postgres.url, f"bench_{uuid.uuid4().hex[:8]}"))
         images = root / "images"
         images.mkdir()
-        service = Service(root / "service", kafka.bootstrap_servers, redis.url, url, images, settings)
+        service = Service(root / "service", kafka.bootstrap_servers, redis.url, url, images, {**_QUIET, **settings})
         stack.callback(_close, service)
         service.prepare()
         yield Rig(kafka, redis, postgres, service, images)

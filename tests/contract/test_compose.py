@@ -128,6 +128,15 @@ def test_our_services_start_with_valid_settings(compose: dict[str, Any], monkeyp
             load_settings()
 
 
+def test_no_command_line_holds_a_secret(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        words = " ".join(service.get("command", []))
+        assert "TOKEN" not in words, name
+        assert "PASSWORD" not in words, name
+    storage, embed = compose["services"]["storage"], compose["services"]["embed"]
+    assert storage["environment"]["STORAGE_SERVICE_TOKEN"] == embed["environment"]["STORAGE_SERVICE_TOKEN"]
+
+
 def test_all_images_are_pinned_to_a_release(compose: dict[str, Any]) -> None:
     base = re.findall(r"^FROM (\S+)", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
     images = [service["image"] for service in compose["services"].values() if "build" not in service]

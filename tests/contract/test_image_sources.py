@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+import fsspec
 import pytest
 from aiohttp import web
+from fsspec import AbstractFileSystem
 
 from agents.images.decode import decode
 from agents.images.errors import ImageError
@@ -20,6 +24,7 @@ from schemas.errors import RetryLater, StopProcess
 from tests.photos import photo_path
 
 TOKEN = "storage-token"
+HUSH = "hush-hush"
 LIMIT = 500_000
 COFFEE = photo_path("coffee.png").read_bytes()
 FILES = {
@@ -138,6 +143,10 @@ def source(request: pytest.FixtureRequest) -> ImageSource:
     return found
 
 
+def assert_holds_no_secret(reason: str, *secrets: str) -> None:
+    assert [secret for secret in (TOKEN, *secrets) if secret in reason] == []
+
+
 class TestEverySource:
     @pytest.mark.parametrize("image_id", ["coffee", "A.b_c:d-1", "at-the-limit", "empty", "cut-short"])
     async def test_the_bytes_come_back_as_they_are(self, source: ImageSource, image_id: str) -> None:
@@ -227,8 +236,9 @@ class TestStorageService:
         async with served(storage) as url:
             pass
         async with client_session(connections=1, timeout=5) as session:
-            with pytest.raises(RetryLater, match="cannot be reached"):
+            with pytest.raises(RetryLater, match="cannot be reached: ClientConnector") as caught:
                 await StorageServiceSource(url, TOKEN, max_bytes=LIMIT, session=session).fetch("coffee")
+        assert_holds_no_secret(str(caught.value), "127.0.0.1", url.rpartition(":")[2].partition("/")[0])
 
     async def test_a_wrong_token_is_retried_and_named(self, storage: Storage) -> None:
         async with served(storage) as url, client_session(connections=1, timeout=5) as session:
@@ -262,6 +272,34 @@ class TestStorageService:
             with pytest.raises(StopProcess, match="STORAGE_SERVICE_URL"):
                 StorageServiceSource(url, TOKEN, max_bytes=LIMIT, session=session)
 
+    @pytest.mark.parametrize("image_id", ["nowhere", "over-the-limit", "status-403", "status-500", "dropped"])
+    async def test_no_reason_holds_the_address_or_the_token(
+        self, http_source: StorageServiceSource, image_id: str
+    ) -> None:
+        with pytest.raises((ImageError, RetryLater)) as caught:
+            await http_source.fetch(image_id)
+        assert_holds_no_secret(str(caught.value), "127.0.0.1", "prefix", "http")
+
+    @pytest.mark.parametrize("url", ["ftp://user:hush@storage", "http://user:hush@storage:port"])
+    async def test_a_refused_address_is_not_repeated(self, url: str) -> None:
+        async with client_session(connections=1, timeout=1) as session:
+            with pytest.raises(StopProcess) as caught:
+                StorageServiceSource(url, TOKEN, max_bytes=LIMIT, session=session)
+        assert_holds_no_secret(str(caught.value), "hush", "storage:")
+
+
+class TalkativeFiles(AbstractFileSystem):
+    """A file system whose errors repeat the whole URL, as real ones do."""
+
+    protocol = "hushfs"
+    go_on = threading.Event()
+
+    def open(self, path: str, mode: str = "rb", **_options: object) -> BinaryIO:
+        if path.endswith("slow"):
+            self.go_on.wait(30)
+        error = FileNotFoundError if path.endswith("nowhere") else RuntimeError
+        raise error(f"GET hushfs://user:{HUSH}@inner.host/{path}")
+
 
 class TestFsspec:
     async def test_a_folder_lists_no_pets(self, folder_source: FsspecSource) -> None:
@@ -270,8 +308,33 @@ class TestFsspec:
     async def test_a_file_that_cannot_be_read_is_retried(self, tmp_path: Path) -> None:
         (tmp_path / "loop").symlink_to(tmp_path / "loop")
         source = FsspecSource(f"file://{tmp_path}/{{image_id}}", max_bytes=9, timeout=5, executor=ThreadPoolExecutor(1))
-        with pytest.raises(RetryLater, match="cannot be read"):
+        with pytest.raises(RetryLater, match="image loop cannot be read: OSError") as caught:
             await source.fetch("loop")
+        assert_holds_no_secret(str(caught.value), str(tmp_path))
+
+    @pytest.mark.parametrize("image_id", ["nowhere", "down"])
+    async def test_no_reason_or_log_line_holds_the_template(
+        self, capsys: pytest.CaptureFixture[str], image_id: str
+    ) -> None:
+        """Credentials may stand in it, and a file system's own error may repeat it."""
+        template = f"hushfs://user:{HUSH}@inner.host/{{image_id}}"
+        fsspec.register_implementation("hushfs", TalkativeFiles, clobber=True)
+        source = FsspecSource(template, max_bytes=9, timeout=5, executor=ThreadPoolExecutor(1))
+        with pytest.raises((ImageError, RetryLater), match=image_id) as caught:
+            await source.fetch(image_id)
+        shown = capsys.readouterr()
+        assert_holds_no_secret(f"{caught.value} {shown.out} {shown.err}", HUSH, "inner.host")
+
+    async def test_silence_names_the_image_only(self) -> None:
+        fsspec.register_implementation("hushfs", TalkativeFiles, clobber=True)
+        template = f"hushfs://user:{HUSH}@inner.host/{{image_id}}"
+        source = FsspecSource(template, max_bytes=9, timeout=0.1, executor=ThreadPoolExecutor(1))
+        try:
+            with pytest.raises(RetryLater, match="image slow does not come in time") as caught:
+                await source.fetch("slow")
+        finally:
+            TalkativeFiles.go_on.set()
+        assert_holds_no_secret(str(caught.value), HUSH, "inner.host")
 
     async def test_a_folder_is_no_image(self, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
@@ -293,5 +356,6 @@ class TestFsspec:
         ],
     )
     def test_a_wrong_template_is_a_refused_start(self, template: str) -> None:
-        with pytest.raises(StopProcess, match="IMAGE_SOURCE"):
+        with pytest.raises(StopProcess, match="IMAGE_SOURCE") as caught:
             FsspecSource(template, max_bytes=1, timeout=1, executor=ThreadPoolExecutor(1))
+        assert_holds_no_secret(str(caught.value), "photos", "bucket")

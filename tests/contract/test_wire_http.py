@@ -175,6 +175,7 @@ def _refused(kind: str, loc: str, message: str, value: str, more: str = "") -> b
 
 
 _NO_OBJECT = "Input should be a valid dictionary or object to extract fields from"
+_LONG_NAME = "x" * 129
 _BAD_ID = "must be 1-128 characters of A-Z a-z 0-9 . _ : -"
 
 
@@ -205,6 +206,24 @@ _BAD_ID = "must be 1-128 characters of A-Z a-z 0-9 . _ : -"
         (
             b'{"pet_id":"1","payload":{"image_ids":["a",7]}}',
             _refused("value_error", '["body","payload","image_ids",1]', "must be a string, got int", "7"),
+        ),
+        (
+            json.dumps({"pet_id": "1", "payload": {"labels": ["ok", _LONG_NAME]}}).encode(),
+            _refused(
+                "value_error",
+                '["body","payload","labels",1]',
+                "has 129 characters, the limit is 128",
+                f'"{_LONG_NAME}"',
+            ),
+        ),
+        (
+            json.dumps({"pet_id": "1", "payload": {"coverage": {_LONG_NAME: 0.5}}}).encode(),
+            _refused(
+                "value_error",
+                '["body","payload","coverage"]',
+                "has a name of 129 characters, the limit is 128",
+                f'{{"{_LONG_NAME}":0.5}}',
+            ),
         ),
         (
             '{"pet_id":"1","payload":{"image_ids":["é"]}}'.encode(),
@@ -247,7 +266,7 @@ async def test_a_job_stands_in_kafka_when_it_is_accepted(api: Api, kafka: KafkaS
     body = json.dumps(JOB | {"unknown": [1]}).encode()
     reply = await api.call("POST", "/internal/cluster-jobs", body, headers={"traceparent": trace})
     assert (reply.status, reply.body) == (202, b'{"status":"accepted"}')
-    assert (reply.headers["X-Job-Id"], reply.headers["Location"]) == ("job_1", "/internal/jobs/job_1")
+    assert (reply.headers["X-Job-Id"], reply.headers["Location"]) == ("job_1", "/internal/jobs/job_1?pet_id=101")
     (record,) = await _read_jobs(kafka, api.topics)
     command = msgspec.json.decode(record.value, type=EmbedImages)
     assert record.key == b"101"
@@ -385,7 +404,13 @@ async def test_a_job_is_found_by_its_id(api: Api) -> None:
     assert (ambiguous.status, json.loads(ambiguous.body)["error"]["code"]) == (409, "ambiguous_job_id")
     chosen = json.loads((await api.call("GET", "/internal/jobs/same?pet_id=103")).body)
     assert chosen["data"]["pet_id"] == "103"
-    for missing in ("/internal/jobs/none", "/internal/jobs/same?pet_id=1", "/internal/jobs/a%20b"):
+    for missing in (
+        "/internal/jobs/none",
+        "/internal/jobs/same?pet_id=1",
+        "/internal/jobs/same?pet_id=",
+        "/internal/jobs/same?pet_id=%00",
+        "/internal/jobs/a%20b",
+    ):
         reply = await api.call("GET", missing)
         assert (reply.status, json.loads(reply.body)["error"]["code"]) == (404, "job_not_found")
 

@@ -113,6 +113,12 @@ def test_every_metric_is_named_once_and_explained() -> None:
     assert all(definition.meaning.endswith(".") for definition in defs.ALL)
 
 
+def test_the_dead_letter_counter_says_whose_it_counts() -> None:
+    roles = {path.stem for path in (ROOT / "app" / "roles").glob("*.py") if "defs.DEAD_LETTERS" in path.read_text()}
+    assert roles == {"project"}, "its meaning names the projector only"
+    assert "projector" in defs.DEAD_LETTERS.meaning
+
+
 def test_wrong_labels_are_refused() -> None:
     with pytest.raises(ValueError):
         Metrics().counter(defs.JOBS_PROCESSED, outcome="success")

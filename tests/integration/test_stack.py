@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import redis
 
 from app.local.probe import answers_ok
 from app.local.processes import StartError
-from app.local.stack import Stack
+from app.local.stack import Stack, storage_command
 
 SERVES = textwrap.dedent("""
     import http.server, os, socket, sys
@@ -28,7 +29,7 @@ SERVES = textwrap.dedent("""
     else:
         port = int(os.environ["WEB_PORT"])
         metrics = socket.create_server(("127.0.0.1", int(os.environ["WORKER_METRICS_PORT"])))
-    print("serving for", os.environ.get("DATABASE_URL"), flush=True)
+    print("serving for", os.environ.get("DATABASE_URL"), "with", os.environ["STORAGE_SERVICE_TOKEN"], flush=True)
     http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
 """)
 PREPARES = "import os, pathlib; (pathlib.Path(os.environ['DATA_DIR']) / 'prepared').touch()"
@@ -37,7 +38,7 @@ PREPARES = "import os, pathlib; (pathlib.Path(os.environ['DATA_DIR']) / 'prepare
 def stack_at(root: Path, *, prepare: str = PREPARES) -> Stack:
     return Stack(
         root,
-        storage_argv=lambda _folder, port, _token: [sys.executable, "-c", SERVES, str(port)],
+        storage_argv=lambda _folder, port: [sys.executable, "-c", SERVES, str(port)],
         service_argv=[sys.executable, "-c", SERVES],
         prepare_argv=[sys.executable, "-c", prepare],
         say=lambda _line: None,
@@ -59,12 +60,25 @@ def sourced(env_file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in shown.split("\0") if line)
 
 
+def command_lines(root: Path) -> str:
+    """What anyone on the machine can read of the processes that stand under `root`."""
+    pids = [json.loads(path.read_text())[0] for path in root.rglob("*.pid") if path.read_text().startswith("[")]
+    assert len(pids) >= 2
+    return "\n".join(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in pids)
+
+
+def test_the_storages_command_line_holds_no_token(tmp_path: Path) -> None:
+    assert "--token" not in storage_command(tmp_path, 1)
+
+
 def test_the_stack_comes_up_once_and_survives_down_and_up(root: Path) -> None:
     env = stack_at(root).up()
     assert stat.S_IMODE((root / "env").stat().st_mode) == 0o600
     assert sourced(root / "env").items() >= env.items()
     assert (root / "state" / "prepared").exists()
     assert answers_ok(f"{env['API_URL']}/readyz")
+    assert f"with {env['INTERNAL_TOKEN']}" in (root / "servers" / "storage" / "storage.log").read_text()
+    assert env["INTERNAL_TOKEN"] not in command_lines(root)
     redis.Redis.from_url(env["REDIS_URL"]).set("photo", "cat")
 
     pids = sorted(path.read_text() for path in root.rglob("*.pid"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from http.client import HTTPConnection
@@ -39,7 +41,7 @@ async def server(folder: Path) -> AsyncIterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "app.local.storage", "--folder", str(folder), "--port", str(port)]
-    process = await asyncio.create_subprocess_exec(*command, "--token", TOKEN)
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, "STORAGE_SERVICE_TOKEN": TOKEN})
     try:
         await eventually(lambda: answers_ok(f"http://127.0.0.1:{port}/healthz"))
         yield f"127.0.0.1:{port}"
@@ -94,6 +96,14 @@ async def test_token_is_required(server: str, token: str | None) -> None:
     encoded = token.encode().decode("latin-1") if token else token
     assert get(server, "/internal/images/one", encoded)[0] == 401
     assert get(server, "/healthz", encoded)[0] == 200
+
+
+def test_without_a_token_it_does_not_start(folder: Path) -> None:
+    command = [sys.executable, "-m", "app.local.storage", "--folder", str(folder), "--port", "0"]
+    environment = {**os.environ, "STORAGE_SERVICE_TOKEN": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "STORAGE_SERVICE_TOKEN" in done.stderr
 
 
 async def test_pets_are_known_from_the_index_only(server: str, folder: Path) -> None:
