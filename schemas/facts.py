@@ -96,8 +96,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     min_cluster_size: int = 2
     max_cluster_size: int = 24
     max_components: int = 512
-    max_snapshot_clusters: int = 32
-    max_snapshot_members: int = 48
+    max_snapshot_clusters: int = 16
+    max_snapshot_members: int = 24
 
 
 class PolicyChanged(Fact, frozen=True, kw_only=True):
