@@ -12,6 +12,8 @@ from app.settings import Settings
 from schemas.topics import MAX_MESSAGE_BYTES, Topic
 
 LEASE_MARGIN_SECONDS: Final = 1.0
+TABLES: Final = {"embed": "known-images", "fold": "pets"}
+"""The table of each role that has one."""
 ROCKSDB_OPTIONS: Final[dict[str, Any]] = {
     "driver": "rocksdict",
     # A database a partition: faust's defaults take 2 GiB of cache for each.
@@ -26,6 +28,11 @@ ROCKSDB_OPTIONS: Final[dict[str, Any]] = {
 def group_id(settings: Settings, role: str) -> str:
     """Consumer group and Faust app id of a role, e.g. ``media-fold``."""
     return f"{settings.kafka_topic_prefix}media-{role}"
+
+
+def changelog_topic(settings: Settings, role: str) -> Topic:
+    """The changelog of the role's table, under the name that Faust gives it."""
+    return Topic(f"{group_id(settings, role)}-{TABLES[role]}-changelog", -1, compacted=True, compaction_lag_ms=0)
 
 
 def create_app(settings: Settings, role: str) -> AppT:
@@ -68,10 +75,10 @@ def raw_topic(app: AppT, topic: Topic) -> TopicT:
     return app.topic(topic.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def durable_table(app: AppT, name: str) -> DurableTable:
-    """A table of bytes whose changelog the delivery module publishes."""
+def durable_table(app: AppT, role: str) -> DurableTable:
+    """The role's table of bytes, whose changelog the delivery module publishes."""
     table: DurableTable = app.Table(
-        name,
+        TABLES[role],
         key_type=bytes,
         value_type=bytes,
         options=ROCKSDB_OPTIONS,

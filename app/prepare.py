@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from app.clients import create_producer
+from app.faust_apps import TABLES, changelog_topic
 from app.models import model_id
 from app.settings import Settings
 from projections.migrate import upgrade
@@ -37,7 +38,9 @@ def prepare(settings: Settings) -> None:
 
 
 async def _prepare_kafka(settings: Settings) -> None:
-    await create_topics(settings, settings.topics().all())
+    # The changelogs too: a worker that makes its own may start before the broker has told all of it (seen once).
+    changelogs = tuple(changelog_topic(settings, role) for role in TABLES)
+    await create_topics(settings, (*settings.topics().all(), *changelogs))
     await record_first_facts(settings)
 
 

@@ -96,7 +96,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     min_cluster_size: int = 2
     max_cluster_size: int = 24
     max_components: int = 512
-    max_snapshot_clusters: int = 16
+    max_snapshot_clusters: int = 12
     max_snapshot_members: int = 24
 
 

@@ -20,12 +20,13 @@ class Topic:
     name: str
     retention_ms: int
     compacted: bool = False
+    compaction_lag_ms: int = _DAY_MS
 
     def configs(self) -> dict[str, str]:
         """Settings for topic creation, as the admin API takes them."""
         configs = {"max.message.bytes": str(MAX_MESSAGE_BYTES), "retention.ms": str(self.retention_ms)}
         if self.compacted:
-            configs |= {"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)}
+            configs |= {"cleanup.policy": "compact", "min.compaction.lag.ms": str(self.compaction_lag_ms)}
         return configs
 
 

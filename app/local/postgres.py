@@ -66,6 +66,8 @@ class PostgresServer(EmbeddedServer):
             "port": str(self.ports["postgres"]),
             "unix_socket_directories": "",
             "max_connections": "200",
+            # A page's first change behind a checkpoint logs the whole page, which is most of what a job writes.
+            "wal_compression": "on",
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return [str(binaries() / "postgres"), "-D", str(self._cluster), *options]

@@ -38,7 +38,7 @@ def run(settings: Settings) -> None:
     if settings.image_source is not None:
         check_template(settings.image_source)
     app, topics = create_app(settings, "embed"), settings.topics()
-    table = durable_table(app, "known-images")
+    table = durable_table(app, "embed")
     outputs = EmbedTopics(
         jobs=raw_topic(app, topics.jobs),
         pet_log=raw_topic(app, topics.pet_log),

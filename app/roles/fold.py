@@ -20,7 +20,7 @@ def run(settings: Settings) -> None:
     """Run until SIGTERM."""
     role = Role.prepare("fold", settings)
     app, topics = create_app(settings, "fold"), settings.topics()
-    table = durable_table(app, "pets")
+    table = durable_table(app, "fold")
     outputs: dict[Channel, Any] = {
         "versions": raw_topic(app, topics.pet_versions),
         "updated": raw_topic(app, topics.clusters_updated),

@@ -61,23 +61,23 @@ def main(argv: list[str]) -> int:
 
 
 def _run(name: str, console: Console) -> None:
-    started = time.monotonic()
+    started, facts = time.monotonic(), machine()
     console.rule(name, align="left")
     reports: list[Report] = import_module(BENCHMARKS[name]).run(console)
     for report in reports:
         console.print(report.table())
     took = time.monotonic() - started
     console.print(f"{name}: {took:.0f} s\n", highlight=False)
-    _write(name, reports, took)
+    _write(name, reports, facts, took)
 
 
-def _write(name: str, reports: list[Report], took: float) -> None:
+def _write(name: str, reports: list[Report], facts: dict[str, str | int | float], took: float) -> None:
     """Replace this benchmark's figures, keep those of the others."""
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results[name] = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(took, 1),
-        "machine": machine(),
+        "machine": facts,
         "reports": [report.json() for report in reports],
     }
     RESULTS.parent.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def _write(name: str, reports: list[Report], took: float) -> None:
 
 
 def machine() -> dict[str, str | int | float]:
-    """What the figures were measured on; `load` is the machine's 1-minute average before the run's own."""
+    """What the figures were measured on; `load` is the average of the last minute."""
     models = {line.partition(":")[2].strip() for line in _cpu_info() if line.startswith("model name")}
     return {
         "cpu": ", ".join(sorted(models)) or platform.machine(),
