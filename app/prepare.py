@@ -84,7 +84,9 @@ async def record_first_facts(settings: Settings) -> None:
         PolicyChanged(policy=settings.policy()),
         ModelPromoted(model=model_id(settings), dimension=settings.model_dimension),
     )
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     producer = create_producer(settings, "media-prepare")
     await consumer.start()
     try:
@@ -103,7 +105,6 @@ async def _facts_at_head(consumer: AIOKafkaConsumer, partition: TopicPartition) 
     """The partition facts among the first `HEAD_RECORDS` records: the first that `prepare` wrote stand there."""
     end = min((await consumer.end_offsets([partition]))[partition], HEAD_RECORDS)
     consumer.assign([partition])
-    await consumer.seek_to_beginning(partition)
     found: list[Fact] = []
     while await consumer.position(partition) < end:
         for record in (await consumer.getmany(timeout_ms=1000, max_records=HEAD_RECORDS)).get(partition, []):

@@ -31,6 +31,7 @@ from schemas.topics import MAX_MESSAGE_BYTES, Topics
 log = structlog.get_logger(__name__)
 
 REDIS_ERRORS = (RedisError, OSError)
+CANCEL_AGAIN_SECONDS = 0.2
 DEAD_PAYLOAD_BYTES = MAX_MESSAGE_BYTES * 2 // 3  # base64 adds a third, headers and reason a little
 
 
@@ -110,12 +111,10 @@ class RedisJobsBridge:
         try:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for part in parts:
-                part.cancel()
-            results = await asyncio.gather(*parts, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            await _end(parts)
+        for part in parts:
+            if not part.cancelled() and (error := part.exception()) is not None:
+                raise error
 
     async def _relay(self) -> None:
         backoff = Backoff(self._stopping)
@@ -265,3 +264,12 @@ class RedisJobsBridge:
                     log.warning("housekeeping_failed", error=repr(error))
             except REDIS_ERRORS as error:
                 log.warning("housekeeping_failed", error=repr(error))
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: one cancellation is lost when it meets a time-out of the client's own."""
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        pending = (await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS))[1]

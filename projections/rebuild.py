@@ -37,6 +37,8 @@ class LogVersions:
             "client_id": client_id,
             "group_id": None,
             "enable_auto_commit": False,
+            # Not `seek_to_beginning`: it is lost when it meets the client's own reset to "latest", and nothing is read.
+            "auto_offset_reset": "earliest",
             **(consumer_options or {}),
         }
 
@@ -64,7 +66,6 @@ class LogVersions:
         consumer.unsubscribe()
         consumer.assign([tp])
         end = (await consumer.end_offsets([tp]))[tp]
-        await consumer.seek_to_beginning(tp)
         while await consumer.position(tp) < end:
             polled = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
             for record in polled.get(tp, ()):

@@ -89,12 +89,13 @@ async def open_floor(
         stack.push_async_callback(producer.stop)
         hops = []
         for hop in HOPS:
-            consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+            )
             await consumer.start()
             stack.push_async_callback(consumer.stop)
             partition = TopicPartition(prefix + hop, 0)
             consumer.assign([partition])
-            await consumer.seek_to_beginning(partition)
             hops.append(_Hop(prefix + hop, consumer, bytes(payloads[hop])))
         database = await asyncpg.connect(database_url)
         stack.push_async_callback(database.close)

@@ -13,14 +13,15 @@ async def read_topic(bootstrap_servers: str, topic: str) -> list[ConsumerRecord]
 
 
 async def _records(bootstrap_servers: str, topic: str) -> AsyncIterator[ConsumerRecord]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
         await consumer._client.add_topic(topic)
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         for partition in partitions:
             consumer.assign([partition])
-            await consumer.seek_to_beginning(partition)
             end = (await consumer.end_offsets([partition]))[partition]
             while await consumer.position(partition) < end:
                 for batch in (await consumer.getmany(timeout_ms=500)).values():

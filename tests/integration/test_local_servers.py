@@ -99,11 +99,10 @@ def test_kafka_keeps_its_data_and_moves_only_the_port_that_is_taken(tmp_path: Pa
         await producer.stop()
 
     async def read(bootstrap_servers: str) -> bytes:
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
         await consumer.start()
         try:
             consumer.assign([TopicPartition("photos", 0)])
-            await consumer.seek_to_beginning()
             value: bytes = (await consumer.getone()).value
             return value
         finally:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaError
 
 from app.local.kafka import KafkaServer
@@ -87,6 +90,28 @@ async def test_the_log_gives_the_versions_after_the_one_that_is_there(rig: Rig) 
     assert [version async for version in versions.replay("101", PARTITION, 9)] == expected[9:]
     assert [version async for version in versions.replay("101", PARTITION, len(expected))] == []
     assert [version async for version in versions.replay("101", 0, 0)] == []
+
+
+async def test_a_slow_answer_on_where_to_begin_does_not_lose_the_log(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asked for the end by itself would go there, although it was told to begin at the beginning."""
+    ask, reset = Fetcher._proc_offset_request, Fetcher._update_fetch_positions
+    resetting = ContextVar("resetting", default=False)
+
+    async def reset_noted(*args: Any) -> Any:
+        resetting.set(True)
+        return await reset(*args)
+
+    async def ask_slowly(*args: Any) -> Any:
+        answer = await ask(*args)
+        if resetting.get():
+            await asyncio.sleep(0.3)
+        return answer
+
+    monkeypatch.setattr(Fetcher, "_update_fetch_positions", reset_noted)
+    monkeypatch.setattr(Fetcher, "_proc_offset_request", ask_slowly)
+    log = log_of_two_pets()
+    versions = await write_log(rig, log)
+    assert [version async for version in versions.replay("101", PARTITION, 0)] == folded(log, "101")
 
 
 async def test_a_projection_built_from_the_log_says_what_the_fold_says(rig: Rig) -> None:
