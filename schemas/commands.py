@@ -12,7 +12,7 @@ import msgspec
 
 from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
 from schemas.headers import parse_timestamp
-from schemas.ids import check_id
+from schemas.ids import check_id, message_id, run_key
 
 MAX_IMAGES_PER_COMMAND: Final = 64
 MAX_IMAGES_PER_JOB: Final = 10_000
@@ -23,7 +23,9 @@ class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
     """Embed these images of a pet: command `part` of `parts` of one job.
 
     `image_ids` is empty for a job that names no image: embed asks the storage service which images the pet has.
-    `job_images` counts the images of the whole job. `attempt` counts from 1. `enqueued_at` is RFC 3339.
+    `job_images` counts the images of the whole job. `attempt` counts from 1: a retry carries only the images that
+    are left. `run` counts from 1: a requeue of dead letters starts the next run of the job, and `requeue` says of which
+    letters; then images are embedded again even if they are known. `enqueued_at` is RFC 3339.
     `source` says where the job came from: ``redis:<stream>/<entry id>`` or ``http``.
     """
 
@@ -42,8 +44,20 @@ class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
     quality_score: float | None = None
     metadata: dict[str, Any] = {}
     attempt: int = 1
+    run: int = 1
+    requeue: str = ""
     enqueued_at: str = ""
     source: str = ""
+
+    @property
+    def job(self) -> str:
+        """Names this run of the job within its pet."""
+        return run_key(self.job_id, self.run, self.requeue)
+
+    @property
+    def id(self) -> str:
+        """`ce_id`: depends on the run, the part and the try alone, so that a repeat has the same."""
+        return message_id("job", self.pet_id, self.job, self.part, self.attempt)
 
 
 _decoder = msgspec.json.Decoder(EmbedImages)

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from schemas.ids import run_key
+
 
 class Quality(msgspec.Struct, frozen=True, array_like=True):
     """Measured quality of an image; each part and the total lie in 0…1."""
@@ -55,6 +57,8 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
     part: int = 1
     parts: int = 1
     attempt: int = 1
+    run: int = 1
+    requeue: str = ""
     reason: str = ""
     force: bool = False
     labels: tuple[str, ...] = ()
@@ -62,13 +66,21 @@ class JobContext(msgspec.Struct, frozen=True, kw_only=True):
     quality_score: float | None = None
     enqueued_at: str = ""
 
+    @property
+    def key(self) -> str:
+        """Names this run of the job within its pet."""
+        return run_key(self.job_id, self.run, self.requeue)
+
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all facts."""
 
 
 class ImagesEmbedded(Fact, frozen=True, kw_only=True):
-    """The answer to one command: exactly one a command, also when nothing is new or everything failed."""
+    """The answer to one command: exactly one a command, also when nothing is new or everything failed.
+
+    `pending`: images that a retry of this command will try again; the command is settled by the fact that has none.
+    """
 
     job: JobContext
     model: str

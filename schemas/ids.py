@@ -51,6 +51,11 @@ def job_key(pet_id: str, job_id: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, f"job/{pet_id}/{job_id}")
 
 
+def run_key(job_id: str, run: int, requeue: str) -> str:
+    """Names one run of a job within its pet: the job's id for the first run. Ids hold no ``#``."""
+    return job_id if run == 1 else f"{job_id}#{run}.{requeue}"
+
+
 def message_id(*cause: object) -> str:
     """`ce_id` of a message, derived from what caused it, so that a repeat has the same id."""
     return str(uuid.uuid5(_NAMESPACE, "message/" + "/".join(map(str, cause))))

@@ -56,13 +56,18 @@ class FailedImageReport(msgspec.Struct, frozen=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A job's state. `at` is RFC 3339. `version`: the pet's version that holds its images, 0 before the job ends."""
+    """A job's state. `at` is RFC 3339. `version`: the pet's version that holds its images, 0 before the job ends.
+
+    Order a job's states by (`run`, `attempt`, state), with queued < processing < failed < succeeded, never by arrival:
+    a repeat of an earlier command sends its ``processing`` again. `run` grows when dead letters are requeued.
+    """
 
     pet_id: str
     job_id: str
     status: JobState
     at: str
     attempt: int = 1
+    run: int = 1
     version: int = 0
     placed: int = 0
     known: int = 0
@@ -76,6 +81,7 @@ class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `subject`: what it is about: ``entry`` (of the Redis Stream), ``command``, ``image``, ``job`` or ``fact``.
     `source_id`: where the original stands: ``<stream>/<entry id>`` or ``<topic>/<partition>/<offset>``.
+    `attempts`: tries in the job's `run`, the first counts. The message's `ce_id` is the letter's id.
     """
 
     subject: Literal["entry", "command", "image", "job", "fact"]
@@ -84,6 +90,7 @@ class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     source_id: str
     failed_at: str
+    run: int = 1
     payload: bytes = b""
     pet_id: str = ""
     job_id: str = ""

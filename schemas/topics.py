@@ -7,6 +7,7 @@ from typing import Final
 
 DEFAULT_PARTITIONS: Final = 12
 MAX_MESSAGE_BYTES: Final = 4_000_000
+RETRY_TIERS: Final = 3
 PARTITION_FACTS_KEY: Final = "/partition"
 """Key of facts about a whole partition (policy, model). No id holds a ``/``, so no pet has this key."""
 
@@ -42,6 +43,11 @@ class Topics:
         return Topic(f"{self.prefix}media.jobs", 7 * _DAY_MS)
 
     @property
+    def retries(self) -> tuple[Topic, ...]:
+        """Commands that wait for their next try, one topic a tier: a tier's delay is fixed, so its head is due first."""
+        return tuple(Topic(f"{self.prefix}media.jobs.retry.{tier}", 7 * _DAY_MS) for tier in range(1, RETRY_TIERS + 1))
+
+    @property
     def pet_log(self) -> Topic:
         """Facts, kept for ever: the truth that everything else is folded from. msgpack, key pet_id."""
         return Topic(f"{self.prefix}media.pet-log", -1)
@@ -66,13 +72,20 @@ class Topics:
         """What can never succeed: the original bytes and the reason. JSON, key pet_id or none."""
         return Topic(f"{self.prefix}media.deadletter", 90 * _DAY_MS)
 
+    @property
+    def deadletter_actions(self) -> Topic:
+        """What operators did with dead letters, who and why, kept for ever. JSON, key pet_id or none."""
+        return Topic(f"{self.prefix}media.deadletter.actions", -1)
+
     def all(self) -> tuple[Topic, ...]:
         """Every topic that must exist before a worker starts."""
         return (
             self.jobs,
+            *self.retries,
             self.pet_log,
             self.pet_versions,
             self.clusters_updated,
             self.jobs_status,
             self.deadletter,
+            self.deadletter_actions,
         )

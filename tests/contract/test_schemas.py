@@ -21,7 +21,7 @@ def test_a_job_status_is_this_json() -> None:
     status = public.JobStatus(pet_id="101", job_id="j", status="succeeded", at=TIME, version=3, placed=2)
     assert msgspec.json.encode(status) == (
         b'{"pet_id":"101","job_id":"j","status":"succeeded","at":"2026-11-21T07:49:24.600874+00:00","attempt":1,'
-        b'"version":3,"placed":2,"known":0,"failed":0,"failed_images":[],"error":""}'
+        b'"run":1,"version":3,"placed":2,"known":0,"failed":0,"failed_images":[],"error":""}'
     )
 
 
