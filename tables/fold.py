@@ -87,8 +87,9 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         if not known:
             pet.folded.add((result.model, image.image_id))
             result.folded.append(image.image_id)
-    before = jobs.settle(pet, fact, placed=len(result.folded))
-    changes.reclustered |= before.ended and replaces and bool(row.images or row.model == pet.model)
+    before = jobs.settle(pet, fact, result.model, placed=len(result.folded))
+    has_album = row.model == pet.model and pet.image_count > 0
+    changes.reclustered |= before.ended and replaces and (bool(row.images) or has_album)
     if changes.reclustered:
         row = _refold(pet, changes, row, at, history)
     else:
@@ -96,8 +97,11 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
     result.image_row = row if row.images or row.recluster is not None else None
     _make_version(pet, changes, fact.job, at, result)
     if before.ended:
-        result.ended.append(fact.job.job_id)
+        result.ended.append(fact.job.key)
         result.outputs += jobs.outcome(pet, fact, before, at)
+    abandoned, outputs = jobs.abandon(pet, at)
+    result.ended += abandoned
+    result.outputs += outputs
     return result
 
 
@@ -119,10 +123,10 @@ def refuse(pet: Pet, fact: Fact, at: Position, reason: str) -> Step:
     """What a fact that cannot be folded leaves behind: a dead letter, and its job, if it has one, failed."""
     pet.last_offset = at.offset
     result = Step(outputs=jobs.refused(pet, fact, at, reason))
-    if isinstance(fact, ImagesEmbedded) and fact.job.job_id not in pet.ended:
-        pet.jobs.pop(fact.job.job_id, None)
-        pet.ended.add(fact.job.job_id)
-        result.ended.append(fact.job.job_id)
+    if isinstance(fact, ImagesEmbedded) and fact.job.key not in pet.ended:
+        pet.jobs.pop(fact.job.key, None)
+        pet.ended.add(fact.job.key)
+        result.ended.append(fact.job.key)
     return result
 
 

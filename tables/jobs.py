@@ -1,18 +1,23 @@
 """When a job ends, and what is said about it then. Pure; used by the fold.
 
-A job ends when all its commands are settled: at least one image placed or known → succeeded, with the failed ones
-named; none → failed; a job that names no image → succeeded, and the pet's current clusters are published again.
+A job ends when all its commands are settled, and a command is settled by the fact that leaves no image pending: at
+least one image placed or known → succeeded, with the failed ones named; none → failed; a job that names no image →
+succeeded, and the pet's current clusters are published again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from schemas.facts import Fact, ImagesEmbedded, JobContext
+from schemas.facts import Fact, FailedImage, ImagesEmbedded, JobContext
 from schemas.public import DeadLetterRecord, FailedImageReport, JobStatus
 from tables.changes import Position
 from tables.outputs import Output, dead_letter_output, status_output, updated_output
-from tables.pet import FAILURES_REPORTED, FailureNote, OpenJob, Pet
+from tables.pet import FAILURES_NOTED, FAILURES_REPORTED, MAX_OPEN_JOBS, FailureNote, OpenJob, Pet
+
+NOT_IN_ALBUM: Final = "its vector was refused earlier; requeue that dead letter"
 
 
 @dataclass(frozen=True)
@@ -25,29 +30,72 @@ class Settled:
 
 def is_unsettled(pet: Pet, job: JobContext) -> bool:
     """Whether this command of the job has not been counted yet."""
-    if job.job_id in pet.ended:
+    if job.key in pet.ended:
         return False
-    return job.job_id not in pet.jobs or (job.parts, job.part) not in pet.jobs[job.job_id].settled
+    known = pet.jobs.get(job.key, OpenJob())
+    if (job.parts, job.part) in known.settled:
+        return False
+    return all(job.attempt > attempt for *command, attempt in known.retried if command == [job.parts, job.part])
 
 
-def settle(pet: Pet, fact: ImagesEmbedded, placed: int) -> Settled:
-    """Count a command of a job; a repeat counts nothing."""
+def settle(pet: Pet, fact: ImagesEmbedded, model: int, placed: int) -> Settled:
+    """Count a command of a job, or one try of it; a repeat counts nothing.
+
+    `model`: the fact's, as its index in the pet. What embed calls known but the album lacks counts as failed: the fact
+    that brought it was refused.
+    """
     context = fact.job
     if not is_unsettled(pet, context):
-        return Settled(pet.jobs.get(context.job_id, OpenJob()), ended=False)
-    job = pet.jobs.setdefault(context.job_id, OpenJob())
-    job.settled.append((context.parts, context.part))
+        return Settled(pet.jobs.get(context.key, OpenJob()), ended=False)
+    job = pet.jobs.setdefault(context.key, OpenJob())
+    lacking = [image_id for image_id in fact.known if (model, image_id) not in pet.folded]
     job.attempt = max(job.attempt, context.attempt)
     job.placed += placed
-    job.known += len(fact.known) + len(fact.images) - placed
-    job.failed += len(fact.failed)
-    room = FAILURES_REPORTED - len(job.failures)
-    job.failures += [FailureNote(f.image_id, f.kind, f.reason[:200]) for f in fact.failed[:room]]
+    job.known += len(fact.known) - len(lacking) + len(fact.images) - placed
+    job.failed += len(fact.failed) + len(lacking)
+    _note_failures(pet, job, [*fact.failed, *(FailedImage(i, "not_in_album", NOT_IN_ALBUM) for i in lacking)])
+    command = (context.parts, context.part)
+    job.retried = [entry for entry in job.retried if entry[:2] != command]
+    if fact.pending:
+        job.retried.append((*command, context.attempt))
+        return Settled(job, ended=False)
+    job.settled.append(command)
     ended = sum(parts == context.parts for parts, _ in job.settled) >= context.parts
     if ended:
-        del pet.jobs[context.job_id]
-        pet.ended.add(context.job_id)
+        del pet.jobs[context.key]
+        pet.ended.add(context.key)
     return Settled(job, ended)
+
+
+def abandon(pet: Pet, at: Position) -> tuple[list[str], list[Output]]:
+    """End the oldest open jobs beyond the bound as failed: keys of the ended ones, and the messages about them."""
+    keys = list(pet.jobs)[: max(0, len(pet.jobs) - MAX_OPEN_JOBS)]
+    outputs = []
+    for key in keys:
+        job = pet.jobs.pop(key)
+        pet.ended.add(key)
+        job_id, _, run = key.partition("#")
+        status = JobStatus(
+            pet_id=pet.pet_id,
+            job_id=job_id,
+            status="failed",
+            at=at.time,
+            attempt=job.attempt,
+            run=int(run.partition(".")[0] or 1),
+            version=pet.version,
+            placed=job.placed,
+            known=job.known,
+            failed=job.failed,
+            error=f"abandoned: more than {MAX_OPEN_JOBS} jobs of the pet were under way",
+        )
+        outputs += [status_output(status), dead_letter_output(_dead_job(status, "abandoned", at))]
+    return keys, outputs
+
+
+def _note_failures(pet: Pet, job: OpenJob, failed: Sequence[FailedImage]) -> None:
+    noted = sum(len(other.failures) for other in pet.jobs.values())
+    room = max(0, min(FAILURES_REPORTED - len(job.failures), FAILURES_NOTED - noted))
+    job.failures += [FailureNote(f.image_id, f.kind, f.reason[:200]) for f in failed[:room]]
 
 
 def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> list[Output]:
@@ -62,6 +110,7 @@ def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> l
         status="succeeded" if succeeded else "failed",
         at=at.time,
         attempt=job.attempt,
+        run=context.run,
         version=pet.version,
         placed=job.placed,
         known=job.known,
@@ -73,7 +122,7 @@ def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> l
     if named == 0 and pet.version:
         outputs.append(updated_output(pet.pet_id, pet.version, pet.snapshot))
     if not succeeded:
-        outputs.append(dead_letter_output(_dead_job(status, at)))
+        outputs.append(dead_letter_output(_dead_job(status, "no_image_usable", at)))
     return outputs
 
 
@@ -88,15 +137,17 @@ def refused(pet: Pet, fact: Fact, at: Position, reason: str) -> list[Output]:
         failed_at=at.time,
         pet_id=pet.pet_id,
         job_id=fact.job.job_id if isinstance(fact, ImagesEmbedded) else "",
+        run=fact.job.run if isinstance(fact, ImagesEmbedded) else 1,
     )
     outputs = [dead_letter_output(letter)]
-    if isinstance(fact, ImagesEmbedded) and fact.job.job_id not in pet.ended:
+    if isinstance(fact, ImagesEmbedded) and fact.job.key not in pet.ended:
         status = JobStatus(
             pet_id=pet.pet_id,
             job_id=fact.job.job_id,
             status="failed",
             at=at.time,
             attempt=fact.job.attempt,
+            run=fact.job.run,
             version=pet.version,
             failed=len(fact.images),
             error=reason,
@@ -105,12 +156,13 @@ def refused(pet: Pet, fact: Fact, at: Position, reason: str) -> list[Output]:
     return outputs
 
 
-def _dead_job(status: JobStatus, at: Position) -> DeadLetterRecord:
+def _dead_job(status: JobStatus, kind: str, at: Position) -> DeadLetterRecord:
     return DeadLetterRecord(
         subject="job",
-        kind="no_image_usable",
+        kind=kind,
         reason=status.error,
         attempts=status.attempt,
+        run=status.run,
         source_id=f"media.pet-log/{at.partition}/{at.offset}",
         failed_at=at.time,
         pet_id=status.pet_id,

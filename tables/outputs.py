@@ -44,13 +44,13 @@ def updated_output(pet_id: str, version: int, value: bytes) -> Output:
 
 def status_output(status: public.JobStatus) -> Output:
     """The message on `media.jobs.status`."""
-    identity = message_id("status", status.pet_id, status.job_id, status.attempt, status.status)
+    identity = message_id("status", status.pet_id, status.job_id, status.run, status.attempt, status.status)
     return Output("status", public.JOB_STATUS_TYPE, identity, _json.encode(status))
 
 
 def dead_letter_output(record: public.DeadLetterRecord) -> Output:
     """The message on `media.deadletter`."""
-    identity = message_id("deadletter", record.subject, record.source_id, record.pet_id, record.job_id)
+    identity = message_id("deadletter", record.subject, record.source_id, record.pet_id, record.job_id, record.run)
     return Output("deadletter", public.DEAD_LETTER_TYPE, identity, _json.encode(record))
 
 

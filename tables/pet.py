@@ -4,7 +4,7 @@
     ├── mixture            vectors and component ids (tables.mixture)
     ├── groups             per component: cluster number, listed members, heroes, label votes
     ├── folded, ended      ids of images and jobs that are done with
-    └── jobs               jobs whose commands are not all settled
+    └── jobs               runs of jobs whose commands are not all settled, by `JobContext.key`, oldest first
 
 Used by the fold (tables.fold) and by tables.rows, which turns it into bytes and back.
 """
@@ -25,6 +25,10 @@ HEROES_SHOWN: Final = 3
 LABELS_COUNTED: Final = 16
 FAILURES_REPORTED: Final = 16
 """Failed images that a job's status names; all of them stand in the dead letter topic."""
+FAILURES_NOTED: Final = 64
+"""Failed images that all open jobs of a pet name together; a bound of the head."""
+MAX_OPEN_JOBS: Final = 128
+"""Jobs of a pet that are under way; beyond it the oldest is ended as failed. A bound of the head."""
 
 
 class Listed(msgspec.Struct, frozen=True, array_like=True):
@@ -89,9 +93,10 @@ class FailureNote(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpenJob(msgspec.Struct, array_like=True):
-    """A job whose commands are not all settled. `settled`: (parts, part) of those that are: a job may
-    be split anew, and ends when all commands of one split are settled; `attempt`: highest
-    seen.
+    """A job whose commands are not all settled.
+
+    `settled`: (parts, part) of those that are: a job may be split anew, and ends when all commands of one split are
+    settled. `retried`: (parts, part, try) of those that wait for a later try than this one. `attempt`: highest seen.
     """
 
     settled: list[tuple[int, int]] = []
@@ -100,6 +105,7 @@ class OpenJob(msgspec.Struct, array_like=True):
     failed: int = 0
     failures: list[FailureNote] = []
     attempt: int = 1
+    retried: list[tuple[int, int, int]] = []
 
 
 @dataclass

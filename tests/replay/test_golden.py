@@ -18,13 +18,13 @@ HERE = Path(__file__).parent
 RECORDED = {
     # Forty real photos in two albums, embedded with efficientnet-lite0@1, folded by leader-merge 1.
     "leader-merge-1.msgpack": (
-        "2e89283946ba92314c9e4a6118b52ad79f9de9ec9e7dc8143e8e146e70aef580",
-        "cbd598393f2f435e00faac3ee01b4e4996307c5e406f7b19c6f9f2035bf7ab70",
+        "2463f6e4f7ef1709c9332672dee5d7b778f136b2ae89320bb69323bdc7a11607",
+        "2efd546a5439e67e856f03ca23c8703287d5ddb03cec47d85e6e59a248a7639f",
     ),
     # Made to hold what photos seldom do: merges of clusters, evictions, a forced job, a recluster under another policy.
     "leader-merge-1-merges.msgpack": (
-        "879a16ea1b19147ed66382a2cdfa5bc49e981ef0c150f1f715aaa83c1219a9e4",
-        "9322ec06da6bf3c61f147b4a81582782d41a709f5172f5a4c18fc99314746ff9",
+        "98df6511045f4ee2411ef110a5695fd279ab374f0a6a72c8196655b70f92c163",
+        "75cb7ea8affd1af085eb84b95b8fd8e4e71d95bf1611cafbe74759f7c3822198",
     ),
 }
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.codec import decode_version, encode_fact
-from schemas.facts import FailedImage, ImagesEmbedded, JobContext, Policy, PolicyChanged, ReclusterRequested
+from schemas.facts import Policy, PolicyChanged, ReclusterRequested
 from schemas.public import ClustersUpdated, JobStatus
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import PetVersion
 from tables import store
 from tables.outputs import Output
 from tables.replay import LogReplay
-from tests.albums import DIMENSION, MODEL, Directions, embedded, image
+from tests.albums import DIMENSION, Directions, embedded, image
 
 TIME = "2026-11-21T00:00:00.000000+00:00"
 Entry = tuple[bytes, bytes]
@@ -110,57 +110,6 @@ def test_a_repeated_event_changes_nothing() -> None:
     assert state != again.store.state("pet_1"), "the state does remember the last offset"
 
 
-def test_the_same_job_five_times_has_one_effect_and_one_outcome() -> None:
-    directions = Directions(4)
-    photos = [image(f"i{n}", directions.near(directions.new())) for n in range(3)]
-    _, outputs = fold([entry(embedded(photos))] * 5)
-    assert len(versions(outputs)) == 1
-    assert [s.status for s in statuses(outputs)] == ["succeeded"]
-
-
-def test_known_images_under_another_job_succeed_at_the_version_that_holds() -> None:
-    directions = Directions(5)
-    photos = [image(f"i{n}", directions.near(directions.new())) for n in range(3)]
-    known = ImagesEmbedded(
-        job=JobContext(job_id="later"), model=MODEL, dimension=DIMENSION, known=tuple(p.image_id for p in photos)
-    )
-    _, outputs = fold([entry(embedded(photos)), entry(known)])
-    last = statuses(outputs)[-1]
-    assert (last.status, last.version, last.known, last.placed) == ("succeeded", 1, 3, 0)
-
-
-def test_a_job_of_two_commands_ends_with_the_second() -> None:
-    directions = Directions(6)
-    one, two = (image(f"i{n}", directions.near(directions.new())) for n in range(2))
-    log = [entry(embedded([one], part=2, parts=2)), entry(embedded([one], part=2, parts=2))]
-    _, outputs = fold(log)
-    assert statuses(outputs) == []
-    _, outputs = fold([*log, entry(embedded([two], part=1, parts=2))])
-    assert [(s.status, s.placed, s.version) for s in statuses(outputs)] == [("succeeded", 2, 2)]
-
-
-def test_a_job_without_a_usable_image_fails_and_is_dead_lettered() -> None:
-    failed = ImagesEmbedded(
-        job=JobContext(job_id="j"),
-        model=MODEL,
-        dimension=DIMENSION,
-        failed=(FailedImage("i1", "not_an_image", "cannot identify image file"),),
-    )
-    _, outputs = fold([entry(failed)])
-    status = statuses(outputs)[0]
-    assert status.status == "failed"
-    assert status.failed_images[0].image_id == "i1"
-    assert "i1: cannot identify image file" in status.error
-    assert [o.channel for o in outputs[0]] == ["status", "deadletter"]
-
-
-def test_a_job_that_names_no_image_publishes_the_current_clusters_again() -> None:
-    log = [*burst_log(7), entry(embedded([], job_id="bare"))]
-    _, outputs = fold(log)
-    assert [o.channel for o in outputs[-1]] == ["status", "updated"]
-    assert outputs[-1][1] == outputs[-2][1], "the repeat is identical to the message of that version"
-
-
 def test_force_replaces_vectors_and_keeps_cluster_numbers() -> None:
     directions = Directions(8)
     first, second = directions.new(), directions.new()
@@ -217,17 +166,6 @@ def test_an_album_too_large_to_fold_anew_refuses_the_forced_job(monkeypatch: pyt
     assert [s.status for s in statuses(outputs)[-2:]] == ["failed", "succeeded"]
     assert "too large" in statuses(outputs)[-2].error
     assert replay.store.pet("pet_1").version == len(log)
-
-
-def test_a_job_that_is_split_anew_ends_with_the_split_that_is_complete() -> None:
-    directions = Directions(14)
-    one, two, three = (image(f"i{n}", directions.near(directions.new())) for n in range(3))
-    _, outputs = fold([entry(embedded([one], part=1, parts=3)), entry(embedded([one, two], part=1, parts=1))])
-    assert [(s.status, s.placed, s.known) for s in statuses(outputs)] == [("succeeded", 2, 1)]
-    log = [entry(embedded([one], part=1, parts=2)), entry(embedded([two], part=2, parts=3))]
-    assert statuses(fold(log)[1]) == []
-    log += [entry(embedded([three], part=3, parts=3)), entry(embedded([one], part=1, parts=3))]
-    assert [s.status for s in statuses(fold(log)[1])] == ["succeeded"]
 
 
 def test_the_component_bound_holds_and_every_image_stays_accounted_for() -> None:
