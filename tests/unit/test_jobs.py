@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from schemas.facts import EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
@@ -10,7 +12,7 @@ from tables.pet import MAX_OPEN_JOBS
 from tables.replay import LogReplay
 from tables.rows import head_key
 from tests.albums import DIMENSION, MODEL, Directions, embedded, image
-from tests.unit.test_fold import Entry, entry, fold, statuses, versions
+from tests.unit.test_fold import Entry, burst_log, entry, fold, statuses, versions
 from tests.unit.test_state_bounds import HEAD_LIMIT
 
 
@@ -130,13 +132,9 @@ def test_images_placed_by_an_early_try_are_in_the_answer_before_the_job_ends() -
 
 
 def test_a_requeued_run_ends_once_and_says_its_number() -> None:
-    run = {"run": 2, "requeue": "0123456789abcdef"}
-    log = [
-        tried("a", failed=("b",)),
-        tried("b", **run),
-        tried("b", **run),
-        tried(known=("a",), run=2, requeue="f" * 16),
-    ]
+    run: dict[str, Any] = {"run": 2, "requeue": "0123456789abcdef"}
+    another: dict[str, Any] = {"run": 2, "requeue": "f" * 16}
+    log = [tried("a", failed=("b",)), tried("b", **run), tried("b", **run), tried(known=("a",), **another)]
     states = statuses(fold(log)[1])
     assert [(s.job_id, s.run, s.status, s.placed, s.known) for s in states] == [
         ("job", 1, "succeeded", 1, 0),
