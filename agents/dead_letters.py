@@ -12,8 +12,9 @@ from agents.delivery import Ticket
 from schemas.commands import EmbedImages
 from schemas.facts import FailedImage
 from schemas.headers import build_headers, header, timestamp
-from schemas.ids import message_id
-from schemas.public import DEAD_LETTER_TYPE, DeadLetterRecord
+from schemas.ids import is_id, message_id
+from schemas.public import DEAD_LETTER_TYPE, LETTER_PAYLOAD_BYTES, DeadLetterRecord, bounded_letter
+from schemas.topics import position_of
 
 
 def send_dead_letter(
@@ -36,12 +37,12 @@ def send_dead_letter(
         time=record.failed_at,
         traceparent=header(ticket.event.message.headers, "traceparent"),
     )
-    ticket.send(topic, key=key, value=msgspec.json.encode(record), headers=headers)
+    ticket.send(topic, key=_pet_key(key), value=msgspec.json.encode(bounded_letter(record)), headers=headers)
 
 
-def position(message: Any) -> str:
-    """Where a message stands: ``topic/partition/offset``."""
-    return f"{message.topic}/{message.partition}/{message.offset}"
+def _pet_key(key: bytes | None) -> bytes | None:
+    """The key when it names a pet. Anything else in a message's place of it may be of any size."""
+    return key if key is not None and is_id(key.decode("utf-8", "replace")) else None
 
 
 def broker_time(message: Any) -> str:
@@ -56,10 +57,10 @@ def unreadable_record(subject: Literal["fact", "command"], message: Any, reason:
         kind="unreadable",
         reason=reason,
         attempts=1,
-        source_id=position(message),
+        source_id=position_of(message),
         failed_at=broker_time(message),
         payload=message.value or b"",
-        pet_id=(message.key or b"").decode("utf-8", "replace"),
+        pet_id=(_pet_key(message.key) or b"").decode(),
     )
 
 
@@ -70,9 +71,11 @@ def image_record(message: Any, command: EmbedImages, dead: FailedImage) -> DeadL
         kind=dead.kind,
         reason=dead.reason,
         attempts=command.attempt,
-        source_id=position(message),
+        run=command.run,
+        source_id=position_of(message),
         failed_at=broker_time(message),
-        payload=message.value,
+        # A requeue needs the whole command, and foreign fields may have swollen the message.
+        payload=message.value if len(message.value) <= LETTER_PAYLOAD_BYTES else msgspec.json.encode(command),
         pet_id=command.pet_id,
         job_id=command.job_id,
         image_id=dead.image_id,

@@ -37,18 +37,23 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class _Partition:
-    """Tickets of one partition in one generation. `expected`: next offset to read, None when any may come."""
+    """Tickets of one partition in one generation.
+
+    `expected`: next offset to read. `finished`: behind the last event acknowledged.
+    """
 
     generation: int
-    expected: int | None
+    expected: int
+    finished: int | None = None
     tickets: deque[Ticket] = field(default_factory=deque)
 
 
 class Ticket:
     """One event on its way; see the module. Not for use after `close`."""
 
-    def __init__(self, delivery: Delivery, event: EventT, partition: _Partition) -> None:
+    def __init__(self, delivery: Delivery, event: EventT, partition: _Partition, weight: int) -> None:
         self.event = event
+        self.weight = weight
         self._delivery = delivery
         self._partition = partition
         self._open = 1  # sends not yet acknowledged, and one for not being closed
@@ -107,19 +112,21 @@ class Ticket:
         if future.cancelled() or future.exception() is not None:
             reason = "cancelled" if future.cancelled() else repr(future.exception())
             self._delivery.abort(f"the broker did not take a message: {reason[:300]}")
+        self._delivery.progress += 1
         self._settle()
 
     def _settle(self) -> None:
         self._open -= 1
         if self._open == 0:
+            self._delivery.progress += 1
             self._delivery.advance(self._partition)
 
 
 class Delivery:
-    """Tickets of one app's source topic. At most `window` events are in flight.
+    """Tickets of one app's source topic. Events in flight weigh at most `window` together, or are a single one.
 
-    `contiguous`: the source topic has no holes, so a skipped offset means that the client lost an event: abort. False
-    for a topic whose oldest messages may have been deleted before they were read.
+    A skipped offset means that the client lost an event: abort. `contiguous`: False for a topic whose oldest messages
+    may have been deleted before they were read; there an event may be the first that the topic still has.
     """
 
     def __init__(
@@ -137,23 +144,29 @@ class Delivery:
         self._contiguous = contiguous
         self._open_events = open_events or Unmeasured()
         self._in_flight = 0
+        self.progress = 0
+        """Grows with every piece of finished work, however small: what agents.watchdog looks at."""
         self._partitions: dict[Any, _Partition] = {}
         self._room = asyncio.Event()
 
-    async def admit(self, event: EventT) -> Ticket | None:
-        """A ticket for `event`, once there is room; None when it belongs to an older generation."""
-        while self._in_flight >= self._window:
+    async def admit(self, event: EventT, weight: int = 1) -> Ticket | None:
+        """A ticket for `event`, once there is room; None when it is read again by its partition's next owner.
+
+        That is so for an event of an older generation, and from the moment when the group begins to rebalance.
+        """
+        while self._in_flight and self._in_flight + weight > self._window:
             self._room.clear()
             await self._room.wait()
         message = event.message
-        if message.generation_id != self.app.consumer_generation_id:
+        if self.app.rebalancing or message.generation_id != self.app.consumer_generation_id:
             return None
         partition = self._partition(message)
-        self._check_contiguous(partition, message)
+        if message.offset > partition.expected:
+            await self._check_skipped(partition.expected, message)
         partition.expected = message.offset + 1
-        ticket = Ticket(self, event, partition)
+        ticket = Ticket(self, event, partition, weight)
         partition.tickets.append(ticket)
-        self._in_flight += 1
+        self._in_flight += weight
         self._open_events.set(self._in_flight)
         return ticket
 
@@ -161,9 +174,10 @@ class Delivery:
         """Acknowledge settled tickets from the head of the partition's queue, strictly in order."""
         while partition.tickets and partition.tickets[0].settled:
             ticket = partition.tickets.popleft()
-            self._in_flight -= 1
+            self._in_flight -= ticket.weight
             if ticket.current:
                 ticket.event.ack()
+                partition.finished = ticket.event.message.offset + 1
         self._open_events.set(self._in_flight)
         self._room.set()
 
@@ -171,22 +185,38 @@ class Delivery:
         """The offset from which the partition is read again, as the broker has confirmed it; 0 for none."""
         return self.app.consumer._committed_offset[tp] or 0
 
+    def finished(self, tp: Any) -> int:
+        """The offset behind the last event finished here in this generation; what is committed when there is none."""
+        partition = self._partitions.get(tp)
+        if partition is None or partition.finished is None or partition.generation != self.app.consumer_generation_id:
+            return self.committed(tp)
+        return partition.finished
+
+    @property
+    def in_flight(self) -> int:
+        """Weight of the events that were admitted and are not acknowledged."""
+        return self._in_flight
+
+    def note_progress(self) -> None:
+        """A part of an event's work is done, e.g. one of its images."""
+        self.progress += 1
+
     def _partition(self, message: Any) -> _Partition:
         partition = self._partitions.get(message.tp)
         if partition is None or partition.generation != message.generation_id:
             if partition is not None:  # a new generation reads again from what is committed
-                self._in_flight -= len(partition.tickets)
+                self._in_flight -= sum(ticket.weight for ticket in partition.tickets)
                 partition.tickets.clear()
                 self._room.set()
-            committed = self.committed(message.tp)
-            partition = _Partition(message.generation_id, committed if self._contiguous or committed else None)
+            partition = _Partition(message.generation_id, self.committed(message.tp))
             self._partitions[message.tp] = partition
         return partition
 
-    def _check_contiguous(self, partition: _Partition, message: Any) -> None:
-        if partition.expected is None or message.offset <= partition.expected:
-            return
-        skipped = f"{message.tp}: expected offset {partition.expected}, got {message.offset}"
-        if self._contiguous:
-            self.abort(f"events were skipped: {skipped}")
-        log.error("events_skipped", detail=skipped)
+    async def _check_skipped(self, expected: int, message: Any) -> None:
+        skipped = f"{message.tp}: expected offset {expected}, got {message.offset}"
+        if not self._contiguous:
+            first = (await self.app.consumer.earliest_offsets(message.tp))[message.tp]
+            if message.offset <= first:
+                log.error("events_deleted_unread", detail=skipped)
+                return
+        self.abort(f"events were skipped: {skipped}")

@@ -14,15 +14,19 @@ from typing import Any
 import faust
 from faust.types import EventT, FutureMessage
 
-from tables.rows import supersedes
+from tables.rows import is_head, supersedes
 
 
 class DurableTable(faust.Table):
-    """Types are bytes to bytes. `take_unpublished` must be called in the same step as the puts, before any await."""
+    """Types are bytes to bytes. `take_unpublished` must be called in the same step as the puts, before any await.
+
+    `guards_heads`: whether the keys are those of `tables.rows`, whose heads never go back.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._unpublished: list[FutureMessage] = []
+        self.guards_heads = False
 
     def send_changelog(
         self,
@@ -45,6 +49,16 @@ class DurableTable(faust.Table):
         self._unpublished.append(record)
         return record
 
+    def _on_changelog_sent(self, fut: FutureMessage) -> None:
+        """Note how far the local store holds the changelog, never past records that it did not write itself.
+
+        Behind a hole another worker has written; the next recovery reads on from before it.
+        """
+        sent = fut.result()
+        held = self.data.persisted_offset(sent.topic_partition)
+        if sent.offset <= (-1 if held is None else held) + 1:
+            super()._on_changelog_sent(fut)
+
     def take_unpublished(self) -> list[FutureMessage]:
         """The records collected since the last call, in the order of the puts."""
         records, self._unpublished = self._unpublished, []
@@ -53,18 +67,18 @@ class DurableTable(faust.Table):
     def apply_changelog_batch(self, batch: Iterable[EventT]) -> None:
         """Recover local state, but never let a head go back: a stale writer's late record loses."""
         kept: list[EventT] = []
-        newest: dict[tuple[int, bytes], bytes | None] = {}
+        heads: dict[tuple[int, bytes], bytes | None] = {}
         last = {}
         for event in batch:
             message = event.message
             last[message.tp] = message.offset
-            slot = (message.partition, message.key)
-            if message.value is not None:
-                database = self.data._db_for_partition(message.partition)
-                old = newest[slot] if slot in newest else database.get(message.key)
-                if not supersedes(message.key, old, message.value):
-                    continue
-            newest[slot] = message.value
+            if self.guards_heads and is_head(message.key):
+                slot = (message.partition, message.key)
+                if message.value is not None:
+                    old = heads[slot] if slot in heads else self.data._db_for_partition(slot[0]).get(slot[1])
+                    if old is not None and not supersedes(old, message.value):
+                        continue
+                heads[slot] = message.value
             kept.append(event)
         super().apply_changelog_batch(kept)
         for tp, offset in last.items():

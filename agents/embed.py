@@ -4,8 +4,11 @@
 Runs in the app `media-embed`. Commands run concurrently, so that batches form across jobs and pets; they are
 acknowledged in order (agents.delivery). The order of the calls of one command:
 
-    decode → "processing" → which images are new → fetch, decode, embed → publish the fact and dead letters
-    → the broker has them → remember the images in the table → acknowledge
+    decode → "processing" → which images are new → fetch, decode, embed → publish the fact
+    → publish dead letters and the retry → the broker has them → remember the images in the table → acknowledge
+
+An image that may succeed later does not hold the others up: the fact names it as pending, and a retry command carries
+it alone, to a topic where it waits for its time (`bridges.retries`).
 """
 
 from __future__ import annotations
@@ -13,33 +16,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
-import msgspec
-import stamina
 import structlog
-from faust.types import EventT, StreamT, TopicT
+from faust.types import EventT, StreamT
 
 from agents import known_images
-from agents.dead_letters import image_record, position, send_dead_letter, unreadable_record
 from agents.delivery import Delivery, Ticket
 from agents.durable_table import DurableTable
+from agents.embed_outputs import EmbedOutputs
 from agents.images.errors import ImageError
-from schemas.codec import encode_fact, fact_type
-from schemas.commands import EMBED_IMAGES_TYPE, MAX_IMAGES_PER_JOB, EmbedImages, decode_command, split_images
+from schemas.commands import MAX_IMAGES_PER_JOB, EmbedImages, decode_command
 from schemas.errors import DeadLetter, RetryLater
 from schemas.facts import EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
-from schemas.headers import Headers, build_headers, header, timestamp
-from schemas.ids import is_id, message_id
-from schemas.public import JOB_STATUS_TYPE, JobStatus
+from schemas.ids import is_id
 from schemas.telemetry import Counter, Unmeasured
+from schemas.topics import position_of
 
 log = structlog.get_logger(__name__)
-SOURCE = "/embed"
-_Result = TypeVar("_Result")
-MAX_REASON = 500
-WHOLE_LIST = "*"
+MAX_REASON: Final = 500
+WHOLE_LIST: Final = "*"
 """Stands for an image id where the list of a job that names no image could not be had."""
 
 
@@ -60,67 +56,67 @@ class Model:
     device: str
 
 
-@dataclass(frozen=True)
-class EmbedTopics:
-    """Where the agent writes."""
-
-    jobs: TopicT
-    pet_log: TopicT
-    status: TopicT
-    deadletter: TopicT
-
-
 @dataclass
 class EmbedMetrics:
     """What the agent counts."""
 
     embedded: Counter = field(default_factory=Unmeasured)
     known: Counter = field(default_factory=Unmeasured)
+    pending: Counter = field(default_factory=Unmeasured)
     failed: Callable[[str], Counter] = lambda kind: Unmeasured()
+
+
+@dataclass(frozen=True)
+class _Later:
+    """An image that another try may help, and why this one did not."""
+
+    image_id: str
+    reason: str
+
+
+_Outcome = EmbeddedImage | FailedImage | _Later
 
 
 class EmbedAgent:
     """Embeds the images of commands. `list_images`: asks the image source which images a pet has, None when it cannot
-    say.
-
-    `clock`: the current time, with zone. `attempts`: tries of one image before it counts as failed.
+    say. `attempts`: tries of one image before it counts as failed; the first counts.
     """
 
     def __init__(
         self,
         delivery: Delivery,
         table: DurableTable,
-        topics: EmbedTopics,
+        outputs: EmbedOutputs,
         model: Model,
         *,
         embed_image: EmbedImage,
         list_images: Callable[[str], Awaitable[tuple[str, ...] | None]],
-        clock: Callable[[], datetime],
         attempts: int = 5,
         metrics: EmbedMetrics | None = None,
     ) -> None:
         self._delivery = delivery
         self._table = table
-        self._topics = topics
+        self._outputs = outputs
         self._model = model
         self._embed_image = embed_image
         self._list_images = list_images
-        self._clock = clock
         self._attempts = attempts
         self._metrics = metrics or EmbedMetrics()
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """The agent's body: starts a task per command; the delivery window bounds how many.
+        """The agent's body: starts a task per command; the delivery window bounds their images.
 
         What still runs when the body is cancelled is cancelled too, before the image pipeline closes under it: an image
         that fails because the worker stops must not be recorded as failed.
         """
         try:
             async for event in stream.noack().events():
-                ticket = await self._delivery.admit(event)
+                command = _decode(event)
+                images = len(command.image_ids) if isinstance(command, EmbedImages) else 0
+                ticket = await self._delivery.admit(event, weight=max(1, images))
                 if ticket is not None:
-                    task = asyncio.create_task(self._guarded(ticket))
+                    task = asyncio.create_task(self._guarded(ticket, command))
                     self._running.add(task)
                     task.add_done_callback(self._running.discard)
         finally:
@@ -129,11 +125,16 @@ class EmbedAgent:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _guarded(self, ticket: Ticket) -> None:
+    async def _guarded(self, ticket: Ticket, command: EmbedImages | DeadLetter) -> None:
         """No exception leaves a command: what is not a dead letter ends the process."""
-        where = position(ticket.event.message)
+        where = position_of(ticket.event.message)
         try:
-            await self._handle(ticket, ticket.event)
+            if isinstance(command, DeadLetter):
+                log.warning("command_dead_lettered", reason=str(command), source_id=where)
+                self._outputs.unreadable(ticket, str(command))
+                await ticket.publish()
+            else:
+                await self._handle(ticket, command)
             ticket.close()
         except asyncio.CancelledError:
             raise  # the worker stops: the command is not acknowledged and read again
@@ -141,65 +142,82 @@ class EmbedAgent:
             log.exception("embed_failed", source_id=where)
             self._delivery.abort(f"embedding of {where} failed: {error!r}")
 
-    async def _handle(self, ticket: Ticket, event: EventT) -> None:
-        try:
-            command = decode_command(event.message.value)
-        except DeadLetter as error:
-            record = unreadable_record("command", event.message, str(error))
-            send_dead_letter(ticket, self._topics.deadletter, record, source=SOURCE, key=event.message.key)
-            log.warning("command_dead_lettered", reason=str(error), source_id=record.source_id)
-            await ticket.publish()
-            return
-        self._send_processing(ticket, command)
+    async def _handle(self, ticket: Ticket, command: EmbedImages) -> None:
+        self._outputs.processing(ticket, command)
         await ticket.publish()
-        failed: list[FailedImage] = []
-        if not command.image_ids:
-            listed, failed = await self._listed(command)
-            if listed:
-                await self._split(ticket, command, listed)
+        known: tuple[str, ...] = ()
+        if command.image_ids:
+            known = self._known(command)
+            new = [image_id for image_id in command.image_ids if image_id not in set(known)]
+            outcomes: list[_Outcome] = list(await asyncio.gather(*(self._try_image(image_id) for image_id in new)))
+        else:
+            listed = await self._listed(command)
+            if isinstance(listed, tuple):
+                self._outputs.parts(ticket, command, listed)
+                await ticket.publish()
                 return
-        fact = await self._embed(command, failed)
-        if not ticket.current:
-            return
-        self._send_fact(ticket, command, fact)
-        for dead in fact.failed:
-            self._send_dead_image(ticket, command, dead)
+            outcomes = [] if listed is None else [listed]
+        if ticket.current:
+            await self._answer(ticket, command, self._fact(command, known, outcomes))
+
+    async def _answer(self, ticket: Ticket, command: EmbedImages, fact: ImagesEmbedded) -> None:
+        """Publish the fact, and behind it what follows from it: a try never overtakes the one before."""
+        self._outputs.fact(ticket, command, fact)
         published, *_ = await ticket.publish()
         await published
-        if ticket.current:
-            ticket.put(self._table, known_images.records(command.pet_id, fact.images, self._model.model_id))
-            await ticket.publish()
+        if not ticket.current:
+            return
+        for dead in fact.failed:
+            self._outputs.dead_image(ticket, command, dead)
+        if fact.pending:
+            self._outputs.retry(ticket, command, tuple(i for i in fact.pending if i != WHOLE_LIST))
+        ticket.put(self._table, known_images.records(command.pet_id, fact.images, self._model.model_id))
+        await ticket.publish()
 
-    async def _listed(self, command: EmbedImages) -> tuple[tuple[str, ...], list[FailedImage]]:
-        """The pet's images according to the source, for a job that names none; nothing when it keeps no list."""
+    def _known(self, command: EmbedImages) -> tuple[str, ...]:
+        """The command's images that the log has already; a forced job and a requeued one do not ask."""
+        if command.force or command.run > 1:
+            return ()
+        return known_images.known_among(self._table.get, command.pet_id, command.image_ids, self._model.model_id)
+
+    async def _listed(self, command: EmbedImages) -> tuple[str, ...] | FailedImage | _Later | None:
+        """The pet's images according to the source, for a job that names none; None when it keeps no list of any."""
         try:
-            listed = await self._retrying(self._list_images, command.pet_id) or ()
-        except (RetryLater, DeadLetter) as error:
-            return (), [FailedImage(WHOLE_LIST, "list_unavailable", str(error)[:MAX_REASON])]
+            listed = await self._list_images(command.pet_id) or ()
+        except RetryLater as error:
+            return _Later(WHOLE_LIST, str(error)[:MAX_REASON])
+        except DeadLetter as error:
+            return FailedImage(WHOLE_LIST, "list_unavailable", str(error)[:MAX_REASON])
         usable = tuple(dict.fromkeys(image_id for image_id in listed if is_id(image_id)))[:MAX_IMAGES_PER_JOB]
         if len(usable) < len(listed):
             log.warning("listed_images_ignored", pet_id=command.pet_id, listed=len(listed), usable=len(usable))
-        return usable, []
+        return usable or None
 
-    async def _split(self, ticket: Ticket, command: EmbedImages, image_ids: tuple[str, ...]) -> None:
-        """Publish the commands that stand for one that named no image; they settle the job in its place."""
-        for part in split_images(command, image_ids):
-            headers = self._headers(
-                ticket, EMBED_IMAGES_TYPE, "job", part.pet_id, part.job_id, part.part, part.attempt, "listed"
-            )
-            ticket.send(self._topics.jobs, key=part.pet_id.encode(), value=msgspec.json.encode(part), headers=headers)
-        await ticket.publish()
+    async def _try_image(self, image_id: str) -> _Outcome:
+        try:
+            return await self._embed_image(image_id)
+        except ImageError as error:
+            return FailedImage(image_id, error.kind, error.reason[:MAX_REASON])
+        except RetryLater as error:
+            return _Later(image_id, str(error)[:MAX_REASON])
+        finally:
+            self._delivery.note_progress()
 
-    async def _embed(self, command: EmbedImages, failed: list[FailedImage]) -> ImagesEmbedded:
-        """The fact that answers `command`."""
-        known: tuple[str, ...] = ()
-        if not command.force:
-            known = known_images.known_among(self._table.get, command.pet_id, command.image_ids, self._model.model_id)
-        new = [image_id for image_id in command.image_ids if image_id not in set(known)]
-        results = await asyncio.gather(*(self._try_image(image_id) for image_id in new))
-        images = tuple(r for r in results if isinstance(r, EmbeddedImage))
+    def _fact(self, command: EmbedImages, known: tuple[str, ...], outcomes: list[_Outcome]) -> ImagesEmbedded:
+        """The fact that answers `command`. On the last try, what may succeed later has failed."""
+        images = tuple(o for o in outcomes if isinstance(o, EmbeddedImage))
+        failed = [o for o in outcomes if isinstance(o, FailedImage)]
+        later = [o for o in outcomes if isinstance(o, _Later)]
+        if command.attempt >= self._attempts:
+            failed += [FailedImage(o.image_id, _unavailable(o), o.reason) for o in later]
+            later = []
+        for failure in failed:
+            self._metrics.failed(failure.kind).inc()
+        if later:
+            log.info("images_pending", job=command.job, attempt=command.attempt, images=len(later), why=later[0].reason)
         self._metrics.embedded.inc(len(images))
         self._metrics.known.inc(len(known))
+        self._metrics.pending.inc(len(later))
         return ImagesEmbedded(
             job=job_context(command),
             model=self._model.model_id,
@@ -207,67 +225,20 @@ class EmbedAgent:
             device=self._model.device,
             images=images,
             known=known,
-            failed=(*failed, *(r for r in results if isinstance(r, FailedImage))),
+            failed=tuple(failed),
+            pending=tuple(o.image_id for o in later),
         )
 
-    async def _try_image(self, image_id: str) -> EmbeddedImage | FailedImage:
-        try:
-            return await self._retrying(self._embed_image, image_id)
-        except ImageError as error:
-            failure = FailedImage(image_id, error.kind, error.reason[:MAX_REASON])
-        except RetryLater as error:
-            failure = FailedImage(image_id, "unavailable", str(error)[:MAX_REASON])
-        self._metrics.failed(failure.kind).inc()
-        return failure
 
-    async def _retrying(self, call: Callable[[str], Awaitable[_Result]], argument: str) -> _Result:
-        """Tries again while the source is away. The command keeps its place meanwhile, so that nothing piles up."""
-        retrying = stamina.AsyncRetryingCaller(attempts=self._attempts, wait_initial=0.5, wait_max=10.0, timeout=None)
-        return await retrying(RetryLater, call, argument)
+def _unavailable(later: _Later) -> str:
+    return "list_unavailable" if later.image_id == WHOLE_LIST else "unavailable"
 
-    def _send_processing(self, ticket: Ticket, command: EmbedImages) -> None:
-        now = timestamp(self._clock())
-        status = JobStatus(
-            pet_id=command.pet_id, job_id=command.job_id, status="processing", at=now, attempt=command.attempt
-        )
-        headers = self._headers(
-            ticket,
-            JOB_STATUS_TYPE,
-            "status",
-            command.pet_id,
-            command.job_id,
-            command.attempt,
-            "processing",
-            command.part,
-        )
-        ticket.send(
-            self._topics.status, key=command.pet_id.encode(), value=msgspec.json.encode(status), headers=headers
-        )
 
-    def _send_fact(self, ticket: Ticket, command: EmbedImages, fact: ImagesEmbedded) -> None:
-        identity = message_id("embedded", command.pet_id, command.job_id, command.part, command.attempt)
-        now = timestamp(self._clock())
-        traceparent = header(ticket.event.message.headers, "traceparent")
-        headers = build_headers(
-            event_id=identity, event_type=fact_type(fact), source=SOURCE, time=now, traceparent=traceparent
-        )
-        value = encode_fact(fact, event_id=identity, time=now, pet_id=command.pet_id)
-        ticket.send(self._topics.pet_log, key=command.pet_id.encode(), value=value, headers=headers)
-
-    def _send_dead_image(self, ticket: Ticket, command: EmbedImages, dead: FailedImage) -> None:
-        message = ticket.event.message
-        cause = (command.pet_id, command.job_id, command.part, command.attempt, dead.image_id)
-        record = image_record(message, command, dead)
-        send_dead_letter(ticket, self._topics.deadletter, record, source=SOURCE, key=message.key, cause=cause)
-
-    def _headers(self, ticket: Ticket, event_type: str, *cause: object) -> Headers:
-        return build_headers(
-            event_id=message_id(*cause),
-            event_type=event_type,
-            source=SOURCE,
-            time=timestamp(self._clock()),
-            traceparent=header(ticket.event.message.headers, "traceparent"),
-        )
+def _decode(event: EventT) -> EmbedImages | DeadLetter:
+    try:
+        return decode_command(event.message.value)
+    except DeadLetter as error:
+        return error
 
 
 def job_context(command: EmbedImages) -> JobContext:
@@ -277,6 +248,8 @@ def job_context(command: EmbedImages) -> JobContext:
         part=command.part,
         parts=command.parts,
         attempt=command.attempt,
+        run=command.run,
+        requeue=command.requeue,
         reason=command.reason,
         force=command.force,
         labels=command.labels,

@@ -9,6 +9,9 @@ aiokafka does the same for offset 0. What was fetched and dropped before the flo
 is then never read: seen as "expected offset 0, got 2" on a loaded machine. The mend seeks such partitions to their
 beginning and forgets acknowledgements from before the seek, since all behind the commit is read again.
 
+Failed commits: `Consumer._commit_offsets` notes offsets as committed also when the group has refused them. The frontier
+behind which `tables.store` deletes rows would then stand too far on. The mend forgets them.
+
 What we avoid instead of mending: the producer buffer that lets offsets commit over unsent records
 (agents.durable_table), commits past an unacknowledged head (#606) and acknowledged exceptions (#189, #315;
 agents.delivery), and a stopped worker that writes on (agents.lease).
@@ -18,8 +21,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from faust import streams
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
+
+from schemas.errors import StopProcess
+
+
+def mend_faust() -> None:
+    """All mends, for all apps of this process. A second call changes nothing.
+
+    Raises StopProcess where they would not hold.
+    """
+    if streams._CStreamIterator is None:
+        # Faust's Python iterator acknowledges events of an older generation, although the stream is one of noack().
+        raise StopProcess("faust runs without its compiled extension (NO_CYTHON?): events would be acknowledged unread")
+    stop_flow_before_seek()
+    seek_where_nothing_is_committed()
+    forget_failed_commits()
 
 
 def stop_flow_before_seek() -> None:
@@ -53,3 +72,22 @@ def seek_where_nothing_is_committed() -> None:
 
     perform_seek.seeks_all = True  # type: ignore[attr-defined]
     Consumer.perform_seek = perform_seek
+
+
+def forget_failed_commits() -> None:
+    """Mend the commit, for all apps of this process. A second call changes nothing."""
+    original = Consumer._commit_offsets
+    if getattr(original, "forgets_failures", False):
+        return
+
+    async def commit_offsets(self: Any, offsets: Any, *args: Any, **kwargs: Any) -> bool:
+        before = {tp: self._committed_offset[tp] for tp in offsets if tp in self._committed_offset}
+        committed: bool = await original(self, offsets, *args, **kwargs)
+        if not committed:
+            for tp, offset in offsets.items():
+                if self._committed_offset.get(tp) == offset:
+                    self._committed_offset[tp] = before.get(tp)
+        return committed
+
+    commit_offsets.forgets_failures = True  # type: ignore[attr-defined]
+    Consumer._commit_offsets = commit_offsets

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.sender import Sender
+from aiokafka.protocol.commit import OffsetCommitRequest
 
 from agents.abort import Abort, abort_process
+
+NO_GENERATION: Final = OffsetCommitRequest.DEFAULT_GENERATION_ID
+"""What aiokafka sets when the coordinator does not know the worker, or not in the current generation."""
 
 
 class Lease:
@@ -35,6 +39,11 @@ class Lease:
         """The lease's clock, to be read before a request is sent."""
         return self._clock()
 
+    @property
+    def held(self) -> bool:
+        """Whether the worker is a member of its group as far as it can know. Never aborts."""
+        return self._renewed is not None and self._clock() - self._renewed <= self.seconds
+
     def renew(self, since: float) -> None:
         """The broker has answered a request sent at `since`. Aborts when the lease had run out by then."""
         self.check()
@@ -47,6 +56,13 @@ class Lease:
         """
         self.check()
         self._renewed = self._clock()
+
+    def lost(self) -> None:
+        """The group goes on without this worker, although its heartbeats came in time, e.g. because it gave its
+        partitions back too late. Aborts when it was a member.
+        """
+        if self._renewed is not None:
+            self._abort("the consumer group has removed this worker; others may have its partitions")
 
     def check(self) -> None:
         """Abort when the lease has run out."""
@@ -67,6 +83,8 @@ def install(lease: Lease) -> None:
         return answered
 
     async def leased_rejoin(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.generation == NO_GENERATION:
+            lease.lost()
         joined = await rejoin(self, *args, **kwargs)
         if joined:
             lease.restart()

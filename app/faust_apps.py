@@ -8,10 +8,12 @@ import faust
 from faust.types import AppT, TopicT
 
 from agents.durable_table import DurableTable
+from app.faust_environment import NO_ENVIRONMENT
 from app.settings import Settings
 from schemas.topics import MAX_MESSAGE_BYTES, Topic
 
 LEASE_MARGIN_SECONDS: Final = 1.0
+REBALANCE_SECONDS: Final = 120.0
 TABLES: Final = {"embed": "known-images", "fold": "pets"}
 """The table of each role that has one."""
 ROCKSDB_OPTIONS: Final[dict[str, Any]] = {
@@ -48,11 +50,14 @@ def create_app(settings: Settings, role: str) -> AppT:
         datadir=str(datadir),
         Table=DurableTable,
         autodiscover=False,
+        env=NO_ENVIRONMENT,
         web_enabled=False,
         processing_guarantee="at_least_once",
         # Static membership: a restarted worker takes its partitions back without waiting for a session timeout.
         consumer_group_instance_id=f"{name}-{settings.worker_id}",
         consumer_auto_offset_reset="earliest",
+        # What a rebalance waits for before it goes on without a worker: longer than embed's images in flight take.
+        broker_rebalance_timeout=REBALANCE_SECONDS,
         broker_session_timeout=settings.kafka_session_timeout_seconds,
         broker_heartbeat_interval=1.0,  # the lease lives on heartbeats
         broker_commit_interval=1.0,
@@ -84,4 +89,5 @@ def durable_table(app: AppT, role: str) -> DurableTable:
         options=ROCKSDB_OPTIONS,
         extra_topic_configs={"cleanup.policy": "compact", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
     )
+    table.guards_heads = role == "fold"
     return table

@@ -6,29 +6,41 @@ ignored. An empty value counts as unset. `app.commands.settings_table` makes doc
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from schemas.facts import Policy
-from schemas.topics import DEFAULT_PARTITIONS, Topics
+from schemas.topics import DEFAULT_PARTITIONS, RETRY_TIERS, Topics
 
 DEFAULT_TOKEN: Final = "changeme"
 """Accepted in ENVIRONMENT=local only."""
+INTERNAL_TOKEN_NAMES: Final = ("INTERNAL_TOKEN", "INTERNAL_SERVICE_TOKEN")
 INVALID_SETTING_EXIT_CODE: Final = 2
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+ALL_ROLES_PORTS: Final = 6
+"""How many consecutive ports `python -m app all` may take for metrics, from WORKER_METRICS_PORT on."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+MetricsPort = Annotated[int, Field(ge=1, le=65536 - ALL_ROLES_PORTS)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Delays = Annotated[tuple[float, ...], NoDecode]
 Channels = Annotated[tuple[float, float, float] | None, NoDecode]
 Strings = Annotated[tuple[str, ...], NoDecode]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
 class SettingsError(Exception):
-    """A setting is invalid. The text is one line that names each variable and why; it never holds a value."""
+    """Settings are invalid. The text is one line that names each variable and why; it never holds a value."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{variable}: {reason}" for variable, reason in problems.items()))
+        self.problems = dict(problems)
 
 
 def _managed(known: dict[str, Any]) -> bool:
@@ -60,6 +72,11 @@ class Settings(BaseSettings):
     """Stable and unique among the workers of one role: a restarted worker takes its partitions back under it."""
     data_dir: Path = Path(".local/state")
     """Folder of the local table files and the model cache; one a worker."""
+    shutdown_seconds: Seconds = 25.0
+    """How long a role may take to end in good order after SIGTERM; then it ends itself with exit code 70. Supervisors
+    must wait longer before they kill."""
+    watchdog_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 120.0
+    """An embed or fold worker that has work and finishes none for this long ends itself with exit code 70."""
 
     # HTTP
     web_host: str = "0.0.0.0"
@@ -72,7 +89,7 @@ class Settings(BaseSettings):
     """How long a request waits for Redis, for Postgres and for Kafka's word, each."""
     internal_token: SecretStr = Field(
         default=SecretStr(DEFAULT_TOKEN),
-        validation_alias=AliasChoices("INTERNAL_TOKEN", "INTERNAL_SERVICE_TOKEN"),
+        validation_alias=AliasChoices(*INTERNAL_TOKEN_NAMES),
         validate_default=True,
     )
     """Secret that callers send as `X-Internal-Token`. `INTERNAL_SERVICE_TOKEN` is read as an alias."""
@@ -84,8 +101,8 @@ class Settings(BaseSettings):
     """Whether each role serves `/metrics`, `/healthz` and `/readyz`."""
     worker_metrics_host: str = "0.0.0.0"
     """Address that `/metrics` binds."""
-    worker_metrics_port: Port = 9105
-    """Port of `/metrics`."""
+    worker_metrics_port: MetricsPort = 9105
+    """Port of `/metrics`. Under `all` the first of consecutive ones, one a role."""
     prometheus_multiproc_dir: Path | None = None
     """Folder in which several processes of one machine share their metrics. prometheus-client reads the variable
     itself, at import; the supervisor sets it."""
@@ -139,6 +156,18 @@ class Settings(BaseSettings):
     cluster_max_attempts: Positive = 5
     """Tries of an image inside its command (exponential waits), and of an entry whose relay fails unexpectedly; the
     first counts."""
+    cluster_retry_delays_seconds: Delays = (5.0, 60.0, 600.0)
+    """Three numbers, comma-separated: how long an image waits for its second, its third and every later try."""
+    requeue_rate_per_second: Seconds = 20.0
+    """Most commands a second that requeued dead letters are turned into, each bridge for itself."""
+
+    # Sweeper
+    sweep_interval_seconds: Seconds = 60.0
+    """How often the projectors look for commands whose outcome is missing."""
+    sweep_deadline_seconds: Seconds = 1800.0
+    """How old such a command must be to be submitted again, and how long it is then left alone."""
+    sweep_rate_per_second: Positive = 10
+    """Most commands a second that are submitted again."""
 
     # Kafka
     kafka_bootstrap_servers: str = Field(default="127.0.0.1:9092", min_length=1)
@@ -210,10 +239,36 @@ class Settings(BaseSettings):
     clustering_eps: float = 0.3
     """Accepted for older deployments; has no effect."""
 
-    @field_validator("readyz_peers", "model_mean", "model_std", mode="before")
+    @field_validator("readyz_peers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("model_mean", "model_std", mode="before")
+    @classmethod
+    def _channels(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+            raise ValueError("must be three numbers, comma-separated")
+        return numbers
+
+    @field_validator("cluster_retry_delays_seconds", mode="before")
+    @classmethod
+    def _delays(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            delays = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            delays = ()
+        if len(delays) != RETRY_TIERS or not all(0 < delay < math.inf for delay in delays):
+            raise ValueError(f"must be {RETRY_TIERS} positive numbers, comma-separated")
+        return delays
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -230,7 +285,8 @@ class Settings(BaseSettings):
     @field_validator("internal_token", "internal_token_previous")
     @classmethod
     def _token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is None or info.data.get("environment") == "local":
+        # An ENVIRONMENT that is not valid is missing here, and is what the complaint is about.
+        if value is None or info.data.get("environment", "local") == "local":
             return value
         if value.get_secret_value() == DEFAULT_TOKEN:
             raise ValueError("the default token is refused outside ENVIRONMENT=local")
@@ -277,19 +333,26 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment and `.env`. Raises SettingsError with one line that names what is wrong."""
+    """Read the environment and `.env`. Raises SettingsError naming what is wrong."""
     try:
         return Settings()
     except ValidationError as error:
-        raise SettingsError("; ".join(_lines(error))) from None
+        raise SettingsError(_problems(error)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f".env: cannot be read: {type(error).__name__}") from None
+        raise SettingsError({".env": f"cannot be read: {type(error).__name__}"}) from None
 
 
-def _lines(error: ValidationError) -> list[str]:
-    # An error's input may be a secret, so only its place and its reason are told.
-    return [
-        f"{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}"
-        for each in error.errors(include_url=False, include_input=False, include_context=False)
-        if each["loc"] and each["type"] != "default_factory_not_called"
-    ]
+def given_settings() -> dict[str, str]:
+    """The settings that the environment or `.env` gives: variable in upper case → its text, unchecked."""
+    known = {name.lower() for name in (*Settings.model_fields, *INTERNAL_TOKEN_NAMES)}
+    texts = {**DotEnvSettingsSource(Settings).env_vars, **EnvSettingsSource(Settings).env_vars}
+    return {name.upper(): text for name, text in texts.items() if text and name.lower() in known}
+
+
+def _problems(error: ValidationError) -> dict[str, str]:
+    # An error's input may be a secret, so only its place and its reason are told: the first, where there are several.
+    found: dict[str, str] = {}
+    for each in error.errors(include_url=False, include_input=False, include_context=False):
+        if each["loc"] and each["type"] != "default_factory_not_called":
+            found.setdefault(str(each["loc"][0]).upper(), each["msg"].removeprefix("Value error, "))
+    return found

@@ -10,6 +10,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from schemas.bounds import (
+    MAX_METADATA_BYTES,
+    MAX_NAME,
+    check_integer,
+    check_items,
+    check_text,
+    check_tree,
+)
 from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
 from schemas.headers import parse_timestamp
 from schemas.ids import check_id, message_id, run_key
@@ -60,25 +68,34 @@ class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
         return message_id("job", self.pet_id, self.job, self.part, self.attempt)
 
 
+class _Tag(msgspec.Struct):
+    """What tells whose command a message is, whatever else a later release has changed."""
+
+    type: str = "EmbedImages"
+    version: int = 1
+
+
 _decoder = msgspec.json.Decoder(EmbedImages)
+_tag_decoder = msgspec.json.Decoder(_Tag)
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode_command(raw: bytes | None) -> EmbedImages:
     """The command of a message on `media.jobs`.
 
     Raises UnknownVersion for a newer release's command, DeadLetter for anything that is no command; both name the
-    field.
+    field. What it returns is within `schemas.bounds`, so that the facts and letters made of it fit their topics.
     """
     try:
         command = _decoder.decode(raw or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if "$.version" in str(error) or "$.type" in str(error):
-            raise UnknownVersion(f"not a command of this release: {error}") from error
+    except _UNDECODABLE as error:
+        if _may_be_newer(raw or b""):
+            raise UnknownVersion(f"a newer release's command: {error}") from error
         raise DeadLetter(f"not a command: {error}") from error
     check_id(command.pet_id, "pet_id")
     check_id(command.job_id, "job_id")
-    if not 1 <= command.part <= command.parts:
-        raise InvalidInput("part", f"must be 1 to {command.parts}, got {command.part}")
+    _check_numbers(command)
+    _check_context(command)
     if command.enqueued_at and parse_timestamp(command.enqueued_at) is None:
         raise InvalidInput("enqueued_at", "must be RFC 3339 with a zone")
     if len(command.image_ids) > MAX_IMAGES_PER_COMMAND:
@@ -86,6 +103,41 @@ def decode_command(raw: bytes | None) -> EmbedImages:
     for index, image_id in enumerate(command.image_ids):
         check_id(image_id, f"image_ids[{index}]")
     return command
+
+
+def _check_numbers(command: EmbedImages) -> None:
+    check_integer(command.parts, "parts", 1)
+    check_integer(command.part, "part", 1, command.parts)
+    check_integer(command.job_images, "job_images", 0)
+    check_integer(command.attempt, "attempt", 1)
+    check_integer(command.run, "run", 1)
+    if command.requeue:
+        check_id(command.requeue, "requeue")
+
+
+def _check_context(command: EmbedImages) -> None:
+    """What every fact and letter of the command repeats."""
+    for field in ("reason", "enqueued_at", "source"):
+        check_text(getattr(command, field), field)
+    check_items(command.labels, "labels")
+    for index, label in enumerate(command.labels):
+        check_text(label, f"labels[{index}]", MAX_NAME)
+    check_items(command.coverage, "coverage")
+    for name in command.coverage:
+        check_text(name, "coverage", MAX_NAME)
+    check_tree(command.metadata, "metadata")
+    size = len(msgspec.json.encode(command.metadata))
+    if size > MAX_METADATA_BYTES:
+        raise InvalidInput("metadata", f"has {size} bytes, the limit is {MAX_METADATA_BYTES}")
+
+
+def _may_be_newer(raw: bytes) -> bool:
+    """Whether a later release may have written it: a command of another type, or of a later version."""
+    try:
+        tag = _tag_decoder.decode(raw)
+    except _UNDECODABLE:
+        return False
+    return tag.type != "EmbedImages" or tag.version > 1
 
 
 def split_images(template: EmbedImages, image_ids: Sequence[str]) -> list[EmbedImages]:

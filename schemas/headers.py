@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 Headers = list[tuple[str, bytes]]
+RETRY_DUE: Final = "retry_due"
+"""Header of a command that waits for its next try: when it is due, RFC 3339."""
+_MAX_TRACEPARENT: Final = 128
+"""Characters; 55 in the version that exists."""
 
 
 def timestamp(moment: datetime) -> str:
@@ -17,16 +22,20 @@ def timestamp(moment: datetime) -> str:
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """The moment of an RFC 3339 text; None when it is something else or lacks a zone."""
+    """The moment of an RFC 3339 text; None when it is something else, lacks a zone, or lies outside of UTC's years."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return None if moment.tzinfo is None else moment
 
 
 def build_headers(*, event_id: str, event_type: str, source: str, time: str, traceparent: str = "") -> Headers:
-    """The headers of one message. `event_type` carries the version, e.g. ``media.ImagesEmbedded.v1``."""
+    """The headers of one message. `event_type` carries the version, e.g. ``media.ImagesEmbedded.v1``.
+
+    A `traceparent` that is far too long for one is left out, as W3C Trace Context 3.2.2.5 asks for invalid ones: it came
+    with some message, and would make those that follow too large for their topics.
+    """
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", event_id.encode()),
@@ -34,7 +43,7 @@ def build_headers(*, event_id: str, event_type: str, source: str, time: str, tra
         ("ce_source", source.encode()),
         ("ce_time", time.encode()),
     ]
-    if traceparent:
+    if 0 < len(traceparent) <= _MAX_TRACEPARENT:
         headers.append(("traceparent", traceparent.encode()))
     return headers
 

@@ -9,9 +9,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from schemas.bounds import MAX_TEXT
+from schemas.topics import MAX_MESSAGE_BYTES
+
 CLUSTERS_UPDATED_TYPE: Final = "media.ClustersUpdated.v1"
 JOB_STATUS_TYPE: Final = "media.JobStatus.v1"
 DEAD_LETTER_TYPE: Final = "media.DeadLetter.v1"
+
+LETTER_PAYLOAD_BYTES: Final = MAX_MESSAGE_BYTES * 2 // 3
+"""Of the original that a dead letter carries at most: base64 adds a third, headers and reason a little."""
 
 JobState = Literal["queued", "processing", "succeeded", "failed"]
 
@@ -95,3 +101,14 @@ class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True):
     pet_id: str = ""
     job_id: str = ""
     image_id: str = ""
+
+
+def bounded_letter(record: DeadLetterRecord, limit: int = LETTER_PAYLOAD_BYTES) -> DeadLetterRecord:
+    """The letter with at most `limit` bytes of the original and a bounded reason, which says so; else it could not be
+    sent, and what caused it would be tried for ever.
+    """
+    size, reason = len(record.payload), record.reason[:MAX_TEXT]
+    if size <= limit:
+        return record if reason == record.reason else msgspec.structs.replace(record, reason=reason)
+    reason += f" [payload cut to {limit} of {size} bytes; whole at source_id, for as long as that is kept]"
+    return msgspec.structs.replace(record, reason=reason, payload=record.payload[:limit])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 DEFAULT_PARTITIONS: Final = 12
 MAX_MESSAGE_BYTES: Final = 4_000_000
@@ -12,6 +12,19 @@ PARTITION_FACTS_KEY: Final = "/partition"
 """Key of facts about a whole partition (policy, model). No id holds a ``/``, so no pet has this key."""
 
 _DAY_MS: Final = 86_400_000
+
+
+class Placed(Protocol):
+    """A message that has been read, whichever client read it."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+def position_of(message: Placed) -> str:
+    """Where a message stands, as dead letters and logs tell it: ``<topic>/<partition>/<offset>``."""
+    return f"{message.topic}/{message.partition}/{message.offset}"
 
 
 @dataclass(frozen=True)

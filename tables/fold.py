@@ -69,7 +69,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
     engine_of(at.policy)  # an unknown engine is refused before anything changes
     result = Step(model=pet.model_index(fact.model))
     in_force = pet.model_index(promoted) if promoted else (pet.model if pet.model >= 0 else result.model)
-    replaces = fact.job.force and jobs.is_unsettled(pet, fact.job)
+    replaces = fact.job.force and jobs.is_unsettled(pet, fact)
     row, changes = ImageRow(result.model, [], labels=list(fact.job.labels)), Changes()
     switched = in_force == result.model and pet.model != in_force
     if switched and pet.model >= 0:

@@ -15,7 +15,7 @@ from schemas.facts import Fact, FailedImage, ImagesEmbedded, JobContext
 from schemas.public import DeadLetterRecord, FailedImageReport, JobStatus
 from tables.changes import Position
 from tables.outputs import Output, dead_letter_output, status_output, updated_output
-from tables.pet import FAILURES_NOTED, FAILURES_REPORTED, MAX_OPEN_JOBS, FailureNote, OpenJob, Pet
+from tables.pet import FAILURES_NOTED, FAILURES_REPORTED, MAX_OPEN_JOBS, FailureNote, OpenJob, Pet, Retried
 
 NOT_IN_ALBUM: Final = "its vector was refused earlier; requeue that dead letter"
 
@@ -28,14 +28,22 @@ class Settled:
     ended: bool
 
 
-def is_unsettled(pet: Pet, job: JobContext) -> bool:
-    """Whether this command of the job has not been counted yet."""
-    if job.key in pet.ended:
+def is_unsettled(pet: Pet, fact: ImagesEmbedded) -> bool:
+    """Whether this command of the job, or this try of it, has not been counted yet.
+
+    A try that left images pending counts again when its repeat leaves none: behind a crash, the source may be back, and
+    then no retry follows.
+    """
+    context = fact.job
+    if context.key in pet.ended:
         return False
-    known = pet.jobs.get(job.key, OpenJob())
-    if (job.parts, job.part) in known.settled:
+    job = pet.jobs.get(context.key, OpenJob())
+    if (context.parts, context.part) in job.settled:
         return False
-    return all(job.attempt > attempt for *command, attempt in known.retried if command == [job.parts, job.part])
+    before = _retried(job, context)
+    return (
+        before is None or context.attempt > before.attempt or (context.attempt == before.attempt and not fact.pending)
+    )
 
 
 def settle(pet: Pet, fact: ImagesEmbedded, model: int, placed: int) -> Settled:
@@ -45,21 +53,28 @@ def settle(pet: Pet, fact: ImagesEmbedded, model: int, placed: int) -> Settled:
     that brought it was refused.
     """
     context = fact.job
-    if not is_unsettled(pet, context):
+    if not is_unsettled(pet, fact):
         return Settled(pet.jobs.get(context.key, OpenJob()), ended=False)
     job = pet.jobs.setdefault(context.key, OpenJob())
     lacking = [image_id for image_id in fact.known if (model, image_id) not in pet.folded]
+    known, failed = len(fact.known) - len(lacking) + len(fact.images) - placed, len(fact.failed) + len(lacking)
+    before = _retried(job, context)
+    if before is not None and before.attempt == context.attempt:
+        # The repeat names all images of the command; only those that were pending are not counted yet.
+        rest = max(0, before.pending - placed)
+        failed = min(max(0, failed - before.failed), rest)
+        known = rest - failed
     job.attempt = max(job.attempt, context.attempt)
     job.placed += placed
-    job.known += len(fact.known) - len(lacking) + len(fact.images) - placed
-    job.failed += len(fact.failed) + len(lacking)
-    _note_failures(pet, job, [*fact.failed, *(FailedImage(i, "not_in_album", NOT_IN_ALBUM) for i in lacking)])
-    command = (context.parts, context.part)
-    job.retried = [entry for entry in job.retried if entry[:2] != command]
+    job.known += known
+    job.failed += failed
+    _note_failures(pet, job, [*fact.failed, *(FailedImage(i, "not_in_album", NOT_IN_ALBUM) for i in lacking)], failed)
+    if before is not None:
+        job.retried.remove(before)
     if fact.pending:
-        job.retried.append((*command, context.attempt))
+        job.retried.append(Retried(context.parts, context.part, context.attempt, len(fact.pending), failed))
         return Settled(job, ended=False)
-    job.settled.append(command)
+    job.settled.append((context.parts, context.part))
     ended = sum(parts == context.parts for parts, _ in job.settled) >= context.parts
     if ended:
         del pet.jobs[context.key]
@@ -92,10 +107,16 @@ def abandon(pet: Pet, at: Position) -> tuple[list[str], list[Output]]:
     return keys, outputs
 
 
-def _note_failures(pet: Pet, job: OpenJob, failed: Sequence[FailedImage]) -> None:
+def _retried(job: OpenJob, context: JobContext) -> Retried | None:
+    """What is kept of the command's last try that left images pending."""
+    return next((r for r in job.retried if (r.parts, r.part) == (context.parts, context.part)), None)
+
+
+def _note_failures(pet: Pet, job: OpenJob, failed: Sequence[FailedImage], count: int) -> None:
+    """Keep the reasons of the last `count` failures, as far as there is room."""
     noted = sum(len(other.failures) for other in pet.jobs.values())
     room = max(0, min(FAILURES_REPORTED - len(job.failures), FAILURES_NOTED - noted))
-    job.failures += [FailureNote(f.image_id, f.kind, f.reason[:200]) for f in failed[:room]]
+    job.failures += [FailureNote(f.image_id, f.kind, f.reason[:200]) for f in failed[len(failed) - count :][:room]]
 
 
 def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> list[Output]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from schemas.codec import Envelope, decode_fact
 from schemas.errors import DeadLetter
+from schemas.fact_checks import check_fact, check_time
 from schemas.facts import Fact
+from schemas.ids import check_id
 from schemas.topics import PARTITION_FACTS_KEY
 from tables import partition as partition_facts
 from tables.changes import Position
@@ -31,6 +33,8 @@ def fold_record(
     if value is None:
         raise DeadLetter("value: is missing; a tombstone is no fact")
     envelope, fact = decode_fact(value)
+    check_time(envelope.time)
+    check_fact(fact)
     if pet_id == PARTITION_FACTS_KEY:
         return envelope, fact, Applied([partition_facts.record(store.get, fact, offset)])
     force = partition_facts.in_force(store.get, offset)
@@ -42,6 +46,7 @@ def _pet_of(key: bytes | None) -> str:
     if not key:
         raise DeadLetter("key: is missing; it names the pet")
     try:
-        return key.decode()
+        name = key.decode()
     except UnicodeDecodeError:
         raise DeadLetter("key: is not UTF-8") from None
+    return name if name == PARTITION_FACTS_KEY else check_id(name, "key")

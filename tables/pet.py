@@ -92,11 +92,21 @@ class FailureNote(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
+class Retried(msgspec.Struct, frozen=True, array_like=True):
+    """A command (parts, part) whose try `attempt` left images pending, and how many failed in it."""
+
+    parts: int
+    part: int
+    attempt: int
+    pending: int
+    failed: int
+
+
 class OpenJob(msgspec.Struct, array_like=True):
     """A job whose commands are not all settled.
 
     `settled`: (parts, part) of those that are: a job may be split anew, and ends when all commands of one split are
-    settled. `retried`: (parts, part, try) of those that wait for a later try than this one. `attempt`: highest seen.
+    settled. `retried`: those that wait for another try. `attempt`: highest seen.
     """
 
     settled: list[tuple[int, int]] = []
@@ -105,7 +115,7 @@ class OpenJob(msgspec.Struct, array_like=True):
     failed: int = 0
     failures: list[FailureNote] = []
     attempt: int = 1
-    retried: list[tuple[int, int, int]] = []
+    retried: list[Retried] = []
 
 
 @dataclass

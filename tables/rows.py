@@ -202,11 +202,14 @@ def decode_partition(raw: bytes) -> PartitionRow:
     return _partition.decode(raw)
 
 
-def supersedes(key: bytes, old: bytes | None, new: bytes) -> bool:
-    """Whether `new` may replace `old` under `key` during recovery: a head never goes back in the log.
+def is_head(key: bytes) -> bool:
+    """Whether a pet's head stands under this key."""
+    return key.endswith(b"/h")
+
+
+def supersedes(old: bytes, new: bytes) -> bool:
+    """Whether the head `new` may replace the head `old` during recovery: a head never goes back in the log.
 
     State is a function of a prefix of the log, so of two heads the one further on is right, whoever wrote last.
     """
-    if old is None or not key.endswith(b"/h"):
-        return True
     return decode_head(new).state.last_offset >= decode_head(old).state.last_offset

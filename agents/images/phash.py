@@ -1,6 +1,6 @@
-"""64-bit perceptual hash: near-duplicates differ in few bits. Called by `pipeline` and whoever hides duplicates.
+"""64-bit perceptual hash: near-duplicates differ in few bits. Called by `pipeline`; stored with every image.
 
-Measured on unrelated photo pairs: none of 55,611 within 10 bits; re-encoded and resized copies always within.
+Measured: none of 55,611 pairs of unrelated photos differs in 10 bits or fewer; re-encoded and resized copies always do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 SIDE: Final = 32
 KEPT: Final = 8
-NEAR_DUPLICATE_BITS: Final = 10
 
 
 def phash(gray: NDArray[Any]) -> int:
@@ -28,11 +27,6 @@ def phash(gray: NDArray[Any]) -> int:
     low = np.round(low, 6)
     bits = (low > np.median(low)).ravel()
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def hamming(one: int, other: int) -> int:
-    """Number of bits in which two hashes differ, 0 … 64."""
-    return (one ^ other).bit_count()
 
 
 def _dct_matrix(n: int) -> NDArray[np.float64]:

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from faust.types import StreamT
+from faust.types import AppT, StreamT
 
 from agents.delivery import Delivery
-from agents.embed import EmbedAgent, EmbedMetrics, EmbedTopics, Model
+from agents.embed import EmbedAgent, EmbedMetrics, Model
+from agents.embed_outputs import EmbedOutputs, EmbedTopics
 from agents.embedder.batcher import Batcher
 from agents.embedder.embedder import Embedder
+from agents.images.fail_fast import FailFast
 from agents.images.fsspec_source import FsspecSource, check_template
 from agents.images.pipeline import ImagePipeline, PipelineMetrics
 from agents.images.sources import ImageSource
@@ -26,8 +28,9 @@ from app.settings import Settings
 from app.telemetry import metric_defs as defs
 from app.telemetry.health import Check
 
-COMMANDS_IN_FLIGHT = 16
-"""Of at most 64 images each: about a thousand, which a rebalance waits for."""
+IMAGES_IN_FLIGHT = 512
+"""Of all commands together, whole commands of at most 64: a rebalance waits for them, and the slowest machine that we
+know embeds ten a second."""
 IN_FLIGHT_BYTES = 512 * 2**20
 
 
@@ -38,21 +41,10 @@ def run(settings: Settings) -> None:
     if settings.image_source is not None:
         check_template(settings.image_source)
     app, topics = create_app(settings, "embed"), settings.topics()
-    table = durable_table(app, "embed")
-    outputs = EmbedTopics(
-        jobs=raw_topic(app, topics.jobs),
-        pet_log=raw_topic(app, topics.pet_log),
-        status=raw_topic(app, topics.jobs_status),
-        deadletter=raw_topic(app, topics.deadletter),
-    )
+    table, outputs, metrics = durable_table(app, "embed"), _outputs(app, settings), _metrics(role)
     # The topic's oldest commands may have been deleted after its seven days, so holes are possible.
     delivery = Delivery(
-        app, window=COMMANDS_IN_FLIGHT, contiguous=False, open_events=role.metrics.gauge(defs.DELIVERY_OPEN)
-    )
-    metrics = EmbedMetrics(
-        embedded=role.metrics.counter(defs.IMAGES_EMBEDDED),
-        known=role.metrics.counter(defs.IMAGES_KNOWN),
-        failed=lambda kind: role.metrics.counter(defs.IMAGE_FAILURES, kind=kind),
+        app, window=IMAGES_IN_FLIGHT, contiguous=False, open_events=role.metrics.gauge(defs.DELIVERY_OPEN)
     )
 
     @app.agent(raw_topic(app, topics.jobs), name="embed", concurrency=1)
@@ -65,13 +57,36 @@ def run(settings: Settings) -> None:
                 Model(embedder.model_id, embedder.dimension, embedder.device),
                 embed_image=pipeline.embed_image,
                 list_images=source.list_images,
-                clock=lambda: datetime.now(UTC),
                 attempts=settings.cluster_max_attempts,
                 metrics=metrics,
             )
             await agent.run(stream)
 
-    run_faust(role, app, {"model": Check(True, f"{embedder.model_id} on {embedder.device}")})
+    run_faust(role, app, delivery, {"model": Check(True, f"{embedder.model_id} on {embedder.device}")})
+
+
+def _outputs(app: AppT, settings: Settings) -> EmbedOutputs:
+    topics = settings.topics()
+    return EmbedOutputs(
+        EmbedTopics(
+            jobs=raw_topic(app, topics.jobs),
+            retries=[raw_topic(app, tier) for tier in topics.retries],
+            pet_log=raw_topic(app, topics.pet_log),
+            status=raw_topic(app, topics.jobs_status),
+            deadletter=raw_topic(app, topics.deadletter),
+        ),
+        clock=lambda: datetime.now(UTC),
+        retry_delays=settings.cluster_retry_delays_seconds,
+    )
+
+
+def _metrics(role: Role) -> EmbedMetrics:
+    return EmbedMetrics(
+        embedded=role.metrics.counter(defs.IMAGES_EMBEDDED),
+        known=role.metrics.counter(defs.IMAGES_KNOWN),
+        pending=role.metrics.counter(defs.IMAGES_PENDING),
+        failed=lambda kind: role.metrics.counter(defs.IMAGE_FAILURES, kind=kind),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +100,8 @@ async def _pipeline(role: Role, embedder: Embedder) -> AsyncIterator[tuple[Image
         seconds=role.metrics.histogram(defs.INFERENCE_SECONDS),
     )
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1), thread_name_prefix="decode") as threads:
-        async with _source(settings) as source:
+        async with _source(settings) as opened:
+            source = FailFast(opened)
             await batcher.start()
             try:
                 yield (

@@ -68,10 +68,22 @@ BRIDGE_TRIMMED: Final = CounterDef("media_cluster_bridge_trimmed", "Acknowledged
 BRIDGE_UNREAD: Final = GaugeDef(
     "media_cluster_bridge_unread", "Stream entries that no consumer of the group has read.", mode="livemax"
 )
+RETRIES_RELAYED: Final = CounterDef(
+    "media_cluster_retries_relayed", "Commands whose next try was due, handed over to media.jobs.", ("tier",)
+)
+RETRIES_WAITING: Final = GaugeDef("media_cluster_retries_waiting", "Commands that wait for their next try.")
+REQUEUED: Final = CounterDef("media_cluster_requeued_commands", "Commands submitted for requeued dead letters.")
+ACTIONS_INVALID: Final = CounterDef(
+    "media_cluster_dead_letter_actions_invalid", "Records of media.deadletter.actions that are no action: skipped."
+)
+ACTIONS_WAITING: Final = GaugeDef(
+    "media_cluster_dead_letter_actions_waiting", "Actions on dead letters that are not executed yet."
+)
 
 # Embed
 IMAGES_EMBEDDED: Final = CounterDef("media_cluster_images_embedded", "Images turned into vectors.")
 IMAGES_KNOWN: Final = CounterDef("media_cluster_images_known", "Images not fetched: embedded before by this model.")
+IMAGES_PENDING: Final = CounterDef("media_cluster_images_pending", "Images that wait for another try.")
 IMAGE_FAILURES: Final = CounterDef("media_cluster_image_failures", "Images that could not be used.", ("kind",))
 BATCH_IMAGES: Final = HistogramDef(
     "media_cluster_embed_batch_images", "Images in one inference.", (1, 2, 4, 8, 16, 32, 64)
@@ -114,6 +126,10 @@ PROJECTION_SECONDS: Final = HistogramDef(
     "media_cluster_projection_write_seconds", "One transaction of a projection.", _SLOW
 )
 CACHE_FAILURES: Final = CounterDef("media_cluster_cache_failures", "Failed calls to the answer cache.", ("operation",))
+SWEPT: Final = CounterDef(
+    "media_cluster_swept_commands", "Commands submitted again because their outcome was missing: never normal."
+)
+SWEEP_ERRORS: Final = CounterDef("media_cluster_sweep_errors", "Rounds of the sweeper that failed and were repeated.")
 
 # Web
 WEB_REQUESTS: Final = CounterDef("media_cluster_web_requests", "Requests answered.", ("method", "route", "status"))

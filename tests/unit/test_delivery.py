@@ -23,11 +23,16 @@ def abort(reason: str) -> Any:
 @dataclass
 class FakeConsumer:
     _committed_offset: dict[Any, int | None] = field(default_factory=dict)
+    earliest: int = 0
+
+    async def earliest_offsets(self, *partitions: Any) -> dict[Any, int]:
+        return dict.fromkeys(partitions, self.earliest)
 
 
 @dataclass
 class FakeApp:
     consumer_generation_id: int = 1
+    rebalancing: bool = False
     consumer: FakeConsumer = field(default_factory=lambda: FakeConsumer({("log", 0): 10, ("log", 1): None}))
 
 
@@ -168,8 +173,37 @@ async def test_a_skipped_offset_ends_the_process_where_the_topic_has_no_holes() 
         await h.admit(12)
     with pytest.raises(Aborted, match="expected offset 0, got 1"):
         await h.admit(1, tp=("log", 1))
-    assert await Harness(contiguous=False).admit(12) is not None
-    assert await Harness(contiguous=False).admit(3, tp=("log", 1)) is not None
+
+
+async def test_a_hole_is_passed_only_where_the_topic_begins_behind_it() -> None:
+    """Commands may be deleted unread by age; any other hole means that the client lost one."""
+    h = Harness(contiguous=False)
+    with pytest.raises(Aborted, match="expected offset 10, got 12"):
+        await h.admit(12)
+    h.app.consumer.earliest = 12
+    assert await h.admit(12) is not None
+    assert await h.admit(12, tp=("log", 1)) is not None
+
+
+async def test_nothing_is_admitted_once_the_group_rebalances() -> None:
+    """Faust forgets what is committed before it gives the partition back: an event would seem to be skipped."""
+    h = Harness()
+    h.app.consumer._committed_offset.clear()
+    h.app.rebalancing = True
+    h.app.consumer._committed_offset["log", 0] = None
+    assert await h.admit(12) is None
+
+
+async def test_the_window_counts_weights_and_lets_a_heavy_event_in_alone() -> None:
+    h = Harness(window=10)
+    heavy = await h.delivery.admit(FakeEvent(FakeMessage(10), h.acks), weight=64)
+    assert heavy is not None
+    light = asyncio.create_task(h.delivery.admit(FakeEvent(FakeMessage(11), h.acks), weight=1))
+    await asyncio.sleep(0.01)
+    assert not light.done()
+    heavy.close()
+    assert (await light) is not None
+    assert h.delivery.in_flight == 1
 
 
 async def test_the_window_bounds_what_is_in_flight() -> None:
@@ -233,3 +267,11 @@ def test_a_heartbeat_that_is_answered_too_late_does_not_renew() -> None:
     clock.now += 30  # stopped and continued
     with pytest.raises(Aborted):
         lease.renew(lease.now())
+
+
+def test_a_worker_that_the_group_has_removed_ends_itself() -> None:
+    lease = Lease(9.0, clock=Clock(), abort=abort)
+    lease.lost()  # never a member
+    lease.restart()
+    with pytest.raises(Aborted, match="removed this worker"):
+        lease.lost()

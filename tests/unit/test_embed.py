@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-import stamina
 
 from agents.delivery import Delivery
-from agents.embed import EmbedAgent, EmbedTopics, Model
+from agents.embed import WHOLE_LIST, EmbedAgent, Model
+from agents.embed_outputs import JITTER, EmbedOutputs, EmbedTopics
 from agents.images.errors import ImageError
 from agents.known_images import key_of
 from schemas.codec import decode_fact
 from schemas.commands import EmbedImages, decode_command
 from schemas.errors import RetryLater
 from schemas.facts import EmbeddedImage, ImagesEmbedded, Quality
+from schemas.headers import RETRY_DUE, header, timestamp
+from schemas.public import DeadLetterRecord
 from tests.unit.test_delivery import FakeApp, FakeMessage, abort
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
-@pytest.fixture(autouse=True)
-def without_waits() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=5):
-        yield
+DELAYS = (5.0, 60.0, 600.0)
 
 
 class Topic:
@@ -37,9 +36,11 @@ class Topic:
     def __init__(self, journal: list[str], name: str) -> None:
         self.journal, self.name = journal, name
         self.values: list[bytes] = []
+        self.headers: list[Any] = []
         self.hold: asyncio.Future[None] | None = None
 
     def as_future_message(self, *, key: bytes | None, value: bytes, headers: Any) -> bytes:
+        self.headers.append(headers)
         return value
 
     async def publish_message(self, message: bytes, wait: bool = False) -> asyncio.Future[None]:
@@ -91,7 +92,7 @@ class Event:
 class Rig:
     """An agent with its surroundings; `images` says what each image id gives: an exception, or nothing for success."""
 
-    def __init__(self, listed: tuple[str, ...] | None = None) -> None:
+    def __init__(self, listed: tuple[str, ...] | Exception | None = None) -> None:
         self.journal: list[str] = []
         self.images: dict[str, list[Exception]] = {}
         self.asked: list[str] = []
@@ -100,14 +101,15 @@ class Rig:
         self.app = FakeApp()
         self.table = Table(self.journal)
         self.topics = {name: Topic(self.journal, name) for name in ("jobs", "pet_log", "status", "deadletter")}
+        self.tiers = [Topic(self.journal, f"retry{tier}") for tier in (1, 2, 3)]
+        topics = EmbedTopics(**self.topics, retries=self.tiers)
         self.agent = EmbedAgent(
             Delivery(self.app, abort=abort, contiguous=False),
             self.table,  # type: ignore[arg-type]
-            EmbedTopics(**self.topics),
+            EmbedOutputs(topics, clock=lambda: NOW, retry_delays=DELAYS, spread=lambda: 0.5),
             Model("m@1", 4, "cpu"),
             embed_image=self.embed_image,
             list_images=self.list_images,
-            clock=lambda: NOW,
         )
 
     async def embed_image(self, image_id: str) -> EmbeddedImage:
@@ -118,6 +120,8 @@ class Rig:
         return EmbeddedImage(image_id, b"\x00\x10" + bytes(6), Quality())
 
     async def list_images(self, _pet_id: str) -> tuple[str, ...] | None:
+        if isinstance(self.listed, Exception):
+            raise self.listed
         return self.listed
 
     async def run(self, *commands: EmbedImages | bytes) -> None:
@@ -188,14 +192,64 @@ async def test_a_bad_image_fails_alone_and_is_dead_lettered_once() -> None:
     assert rig.acks == [0]
 
 
-async def test_a_source_that_is_away_for_a_moment_fails_nothing() -> None:
+async def test_an_image_that_may_succeed_later_holds_up_no_other_and_is_retried_alone() -> None:
     rig = Rig()
-    rig.images["a"] = [RetryLater("503"), RetryLater("503"), RetryLater("503")]
+    rig.images["b"] = [RetryLater("503")]
+    await rig.run(command("a", "b", "c"))
+    (fact,) = rig.facts()
+    assert ([i.image_id for i in fact.images], fact.pending, fact.failed) == (["a", "c"], ("b",), ())
+    retry = decode_command(rig.tiers[0].values[0])
+    assert (retry.image_ids, retry.attempt, retry.part, retry.job_images) == (("b",), 2, 1, 3)
+    due = NOW + timedelta(seconds=DELAYS[0] * (1 + JITTER / 2))
+    assert header(rig.tiers[0].headers[0], RETRY_DUE) == timestamp(due)
+    assert header(rig.tiers[0].headers[0], "ce_id") == retry.id
+    assert rig.acks == [0]
+    await rig.run(retry)
+    assert [f.job.attempt for f in rig.facts()] == [1, 2]
+    assert (rig.facts()[1].pending, rig.topics["deadletter"].values) == ((), [])
+
+
+async def test_a_retry_is_sent_only_when_the_log_has_the_try_before() -> None:
+    rig = Rig()
+    rig.topics["pet_log"].hold = asyncio.get_running_loop().create_future()
+    rig.images["a"] = [RetryLater("503")]
     await rig.run(command("a"))
-    assert [len(f.images) for f in rig.facts()] == [1]
-    rig.images["b"] = [RetryLater("503")] * 9
-    await rig.run(command("b", job_id="k"))
-    assert [f.failed[0].kind for f in rig.facts()[1:]] == ["unavailable"]
+    assert rig.journal == ["status", "pet_log"]
+
+
+async def test_tries_go_up_the_tiers_and_the_last_one_is_dead_lettered() -> None:
+    rig = Rig()
+    rig.images["a"] = [RetryLater("503")] * 5
+    tried, tiers = command("a"), []
+    for _ in range(5):
+        await rig.run(tried)
+        waiting = [(n, tier.values.pop()) for n, tier in enumerate(rig.tiers) if tier.values]
+        tiers += [n for n, _ in waiting]
+        tried = decode_command(waiting[0][1]) if waiting else tried
+    assert tiers == [0, 1, 2, 2]
+    assert [(f.pending, [x.kind for x in f.failed]) for f in rig.facts()] == [(("a",), [])] * 4 + [
+        ((), ["unavailable"])
+    ]
+    letter = msgspec.json.decode(rig.topics["deadletter"].values[0], type=DeadLetterRecord)
+    assert (letter.attempts, letter.kind, letter.reason) == (5, "unavailable", "503")
+
+
+async def test_a_requeued_run_does_not_trust_what_is_known() -> None:
+    rig = Rig()
+    await rig.run(command("a"))
+    await rig.run(command("a", run=2, requeue="0" * 16))
+    assert rig.asked == ["a", "a"]
+    assert [f.job.key for f in rig.facts()] == ["j", f"j#2.{'0' * 16}"]
+
+
+async def test_a_list_that_cannot_be_had_is_asked_for_again_and_fails_in_the_end() -> None:
+    rig = Rig(RetryLater("503"))
+    await rig.run(command())
+    assert rig.facts()[0].pending == (WHOLE_LIST,)
+    retry = decode_command(rig.tiers[0].values[0])
+    assert (retry.image_ids, retry.attempt) == ((), 2)
+    await rig.run(command(attempt=5, job_id="k"))
+    assert [f.kind for f in rig.facts()[1].failed] == ["list_unavailable"]
 
 
 async def test_a_job_that_names_no_image_becomes_commands_for_those_that_are_listed() -> None:

@@ -15,6 +15,7 @@ from faust.types import TP
 
 from agents import faust_mends, lease
 from agents.durable_table import DurableTable
+from schemas.errors import StopProcess
 
 
 class Recorder:
@@ -101,8 +102,10 @@ async def test_the_lease_stands_before_every_produce_request(monkeypatch: pytest
         raise StoppedHere
 
     lease.install(lease.Lease(9.0, clock=lambda: now, abort=abort))
+    member = SimpleNamespace(generation=3)
     await Sender._send_produce_req(None, 1, {})
-    await GroupCoordinator._do_rejoin_group(None, None)
+    await GroupCoordinator._do_rejoin_group(SimpleNamespace(generation=lease.NO_GENERATION), None)
+    await GroupCoordinator._do_rejoin_group(member, None)
     now = 8.0
     await GroupCoordinator._do_heartbeat(None)
     now = 16.0
@@ -114,6 +117,10 @@ async def test_the_lease_stands_before_every_produce_request(monkeypatch: pytest
         await Sender._send_produce_req(None, 1, {})
     assert len(sent) == 2
     assert len(ended) == 1
+    member.generation = lease.NO_GENERATION
+    with pytest.raises(StoppedHere):
+        await GroupCoordinator._do_rejoin_group(member, None)
+    assert "removed this worker" in ended[1]
 
 
 def test_changelog_records_bypass_the_producer_buffer() -> None:
@@ -162,3 +169,42 @@ async def test_a_partition_with_nothing_committed_is_read_from_its_beginning() -
     await Consumer.perform_seek(consumer)
     assert sorted(seeks) == [(fresh, 0), (zero, 0)], "once each; the committed one was sought before"
     assert consumer._acked == {changelog: [9]}, "what was acknowledged unread before the seek is not committed"
+
+
+async def test_a_commit_that_the_group_refuses_is_not_taken_for_one() -> None:
+    faust_mends.forget_failed_commits()
+    faust_mends.forget_failed_commits()
+    partition = TP("log", 0)
+    taken = False
+
+    class FakeConsumer:
+        in_transaction = False
+        log = SimpleNamespace(dev=lambda *_: None)
+        _committed_offset: dict[TP, int | None] = {partition: 5}
+
+        class app:
+            monitor = SimpleNamespace(on_tp_commit=lambda _: None)
+            tables = SimpleNamespace(on_commit=lambda _: None)
+
+            class producer:
+                @staticmethod
+                async def flush() -> None: ...
+
+        def assignment(self) -> set[TP]:
+            return {partition}
+
+        async def _commit(self, _offsets: Any) -> bool:
+            return taken
+
+    consumer = FakeConsumer()
+    assert not await Consumer._commit_offsets(consumer, {partition: 9})
+    assert consumer._committed_offset == {partition: 5}
+    taken = True
+    assert await Consumer._commit_offsets(consumer, {partition: 9})
+    assert consumer._committed_offset == {partition: 9}
+
+
+def test_faust_without_its_compiled_iterator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faust.streams._CStreamIterator", None)
+    with pytest.raises(StopProcess, match="compiled extension"):
+        faust_mends.mend_faust()

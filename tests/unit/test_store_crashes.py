@@ -22,7 +22,7 @@ from schemas.errors import StopProcess
 from schemas.facts import Policy
 from tables.changes import Position
 from tables.outputs import Output
-from tables.rows import supersedes
+from tables.rows import is_head, supersedes
 from tables.store import Applied, PetStore
 from tests.unit.test_fold import burst_log, fold
 
@@ -118,7 +118,7 @@ class World:
         for row, content in self.changelog[local.position :]:
             if content is None:
                 local.rows.pop(row, None)
-            elif supersedes(row, local.rows.get(row), content):
+            elif not (is_head(row) and row in local.rows and not supersedes(local.rows[row], content)):
                 local.rows[row] = content
         local.position = len(self.changelog)
 
