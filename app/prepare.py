@@ -6,11 +6,13 @@ Called by `python -m app prepare`; all of it is harmless to repeat.
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from app.clients import create_producer
@@ -28,6 +30,7 @@ from schemas.topics import PARTITION_FACTS_KEY, Topic
 log = structlog.get_logger(__name__)
 SOURCE = "/prepare"
 HEAD_RECORDS = 64
+KNOWN_WITHIN_SECONDS = 60.0
 
 
 def prepare(settings: Settings) -> None:
@@ -45,7 +48,10 @@ async def _prepare_kafka(settings: Settings) -> None:
 
 
 async def create_topics(settings: Settings, topics: tuple[Topic, ...]) -> None:
-    """Create the topics that are missing. Raises StopProcess when one exists with another partition count."""
+    """Create the topics that are missing.
+
+    Raises StopProcess when one exists with another partition count, or loses what must be kept.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     await admin.start()
     try:
@@ -54,7 +60,7 @@ async def create_topics(settings: Settings, topics: tuple[Topic, ...]) -> None:
                 topic.name,
                 num_partitions=settings.kafka_partitions,
                 replication_factor=settings.kafka_replication_factor,
-                topic_configs=topic.configs(),
+                topic_configs=topic.configs(settings.kafka_replication_factor),
             )
             for topic in topics
         ]
@@ -63,15 +69,47 @@ async def create_topics(settings: Settings, topics: tuple[Topic, ...]) -> None:
             error = for_code(code)
             if code and error is not TopicAlreadyExistsError:
                 raise StopProcess(f"topic {name} cannot be created: {error.__name__} {message[0] if message else ''}")
-        for described in await admin.describe_topics([topic.name for topic in topics]):
-            found = len(described["partitions"])
-            if found and found != settings.kafka_partitions:
+        for name, found in (await _partition_counts(admin, [topic.name for topic in topics])).items():
+            if found != settings.kafka_partitions:
                 raise StopProcess(
-                    f"KAFKA_PARTITIONS: is {settings.kafka_partitions}, but {described['topic']} has {found}; "
+                    f"KAFKA_PARTITIONS: is {settings.kafka_partitions}, but {name} has {found}; "
                     "the count is given when topics are made and never changes"
                 )
+        await _check_durable(admin, topics, settings.kafka_replication_factor)
     finally:
         await admin.close()
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    """Partitions of each topic, once the broker knows all of them: it learns of a new one a moment later."""
+    deadline = time.monotonic() + KNOWN_WITHIN_SECONDS
+    while True:
+        described = {row["topic"]: len(row["partitions"]) for row in await admin.describe_topics(names)}
+        if all(described.get(name) for name in names):
+            return described
+        if time.monotonic() > deadline:
+            unknown = [name for name in names if not described.get(name)]
+            raise StopProcess(f"topics that were created are not known to the broker: {', '.join(unknown)}")
+        await asyncio.sleep(0.1)
+
+
+async def _check_durable(admin: AIOKafkaAdminClient, topics: tuple[Topic, ...], replication_factor: int) -> None:
+    """What an existing topic must not have otherwise; other settings are the operator's."""
+    described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, t.name) for t in topics])
+    for code, _message, _kind, name, entries in (row for response in described for row in response.resources):
+        if code:
+            raise StopProcess(f"topic {name}: its settings cannot be read: {for_code(code).__name__}")
+        topic, found = next(t for t in topics if t.name == name), {entry[0]: entry[1] for entry in entries}
+        wanted = topic.configs(replication_factor)
+        durable = ["cleanup.policy", "retention.ms"] if topic.retention_ms == -1 and not topic.compacted else []
+        for setting in durable:
+            if found[setting] != wanted.get(setting, "delete"):
+                raise StopProcess(f"topic {name}: {setting} is {found[setting]}, but it is kept for ever")
+        if int(found["min.insync.replicas"]) < int(wanted["min.insync.replicas"]):
+            raise StopProcess(
+                f"topic {name}: min.insync.replicas is {found['min.insync.replicas']}, but with "
+                f"KAFKA_REPLICATION_FACTOR={replication_factor} it must be {wanted['min.insync.replicas']} or more"
+            )
 
 
 async def record_first_facts(settings: Settings) -> None:

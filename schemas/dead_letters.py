@@ -1,4 +1,4 @@
-"""What operators do with dead letters: messages on `media.deadletter.actions`. JSON, keyed by pet_id where there is one.
+"""What operators do with dead letters: messages on `media.deadletter.actions`. JSON, keyed by pet_id or without key.
 
 Made by the API and the command line, executed by `bridges.requeue`, projected beside the letters.
 """

@@ -36,9 +36,16 @@ class Topic:
     compacted: bool = False
     compaction_lag_ms: int = _DAY_MS
 
-    def configs(self) -> dict[str, str]:
-        """Settings for topic creation, as the admin API takes them."""
-        configs = {"max.message.bytes": str(MAX_MESSAGE_BYTES), "retention.ms": str(self.retention_ms)}
+    def configs(self, replication_factor: int = 1) -> dict[str, str]:
+        """Settings for topic creation, as the admin API takes them.
+
+        With replicas, what is acknowledged stands on at least two of them while one is away.
+        """
+        configs = {
+            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+            "retention.ms": str(self.retention_ms),
+            "min.insync.replicas": str(max(1, replication_factor - 1)),
+        }
         if self.compacted:
             configs |= {"cleanup.policy": "compact", "min.compaction.lag.ms": str(self.compaction_lag_ms)}
         return configs
@@ -57,7 +64,7 @@ class Topics:
 
     @property
     def retries(self) -> tuple[Topic, ...]:
-        """Commands that wait for their next try, one topic a tier: a tier's delay is fixed, so its head is due first."""
+        """Commands that wait for their next try, one topic a tier: its delay is fixed, so its head is due first."""
         return tuple(Topic(f"{self.prefix}media.jobs.retry.{tier}", 7 * _DAY_MS) for tier in range(1, RETRY_TIERS + 1))
 
     @property

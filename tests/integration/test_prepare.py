@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from app.local.kafka import KafkaServer
 from app.prepare import create_topics, record_first_facts
@@ -66,3 +69,37 @@ async def test_another_model_than_the_logs_is_refused(kafka: KafkaServer, topics
 async def test_another_partition_count_than_the_topics_is_refused(kafka: KafkaServer, topics: Topics) -> None:
     with pytest.raises(StopProcess, match=r"KAFKA_PARTITIONS: is 5, but .* has 3"):
         await create_topics(settings_for(kafka, topics, kafka_partitions=5), topics.all())
+
+
+async def test_a_log_that_is_not_kept_for_ever_is_refused(kafka: KafkaServer, topics: Topics) -> None:
+    await configure(kafka, topics.pet_log.name, {"retention.ms": "1000000"})
+    with pytest.raises(StopProcess, match=r"media\.pet-log: retention\.ms is 1000000"):
+        await create_topics(settings_for(kafka, topics), topics.all())
+
+
+async def test_topics_that_take_writes_on_one_replica_are_refused_where_there_are_three(
+    kafka: KafkaServer, topics: Topics
+) -> None:
+    settings = settings_for(kafka, topics, kafka_replication_factor=3)
+    with pytest.raises(StopProcess, match=r"min\.insync\.replicas is 1, .* must be 2 or more"):
+        await create_topics(settings, topics.all())
+    for topic in topics.all():
+        await configure(kafka, topic.name, topic.configs(3))
+    await create_topics(settings, topics.all())
+
+
+async def settings_of(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    return {entry[0]: entry[1] for *_, entries in response.resources for entry in entries}
+
+
+async def configure(kafka: KafkaServer, topic: str, configs: dict[str, str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
+        async with asyncio.timeout(30):  # the broker learns of it a moment later
+            while not configs.items() <= (await settings_of(admin, topic)).items():
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
