@@ -98,8 +98,10 @@ async def configure(kafka: KafkaServer, topic: str, configs: dict[str, str]) -> 
     await admin.start()
     try:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
-        async with asyncio.timeout(30):  # the broker learns of it a moment later
-            while not configs.items() <= (await settings_of(admin, topic)).items():
-                await asyncio.sleep(0.05)
+        for _ in range(600):  # the broker learns of it a moment later
+            if configs.items() <= (await settings_of(admin, topic)).items():
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail(f"the broker never learned of {configs}")
     finally:
         await admin.close()
