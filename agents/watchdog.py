@@ -45,7 +45,7 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker looks like at one moment. `progress`, `in_flight`: of `Delivery`. `partitions`: by ``topic/number``."""
+    """A worker at one moment. `progress`, `in_flight`: of `Delivery`. `partitions`: by ``topic/number``."""
 
     member: bool
     brokers_answer: bool = True

@@ -7,6 +7,8 @@ bytes ─ header: type, size, limit on pixels ─ load (a JPEG at ½, ¼ or ⅛)
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +21,7 @@ from agents.images.errors import ImageError
 from agents.images.exif import orientation, taken_at
 from agents.images.file_types import FORMATS, sniff
 from agents.images.modes import to_rgb
+from agents.images.pixel_budget import PixelBudget
 from schemas.errors import RetryLater
 
 GRAY_SIDE: Final = 512
@@ -54,11 +57,12 @@ class DecodedImage:
     taken_at: str
 
 
-def decode(data: bytes, *, size: int, max_pixels: int) -> DecodedImage:
+def decode(data: bytes, *, size: int, max_pixels: int, budget: PixelBudget | None = None) -> DecodedImage:
     """Decode the first frame and squash it to `size` × `size`.
 
-    The limit on pixels is checked on the header, before memory is taken for them. A caller's `max_pixels` above
-    Pillow's own limit (about 179 million) has no effect.
+    `budget`: what all threads may hold of full-size pixels; this one waits for its part. The limit on pixels is checked
+    on the header, before memory is taken for them. A caller's `max_pixels` above Pillow's own limit (about 179 million)
+    has no effect.
     Raises ImageError (not_an_image, unsupported_type, too_many_pixels, truncated), RetryLater when memory is short.
     """
     try:
@@ -67,20 +71,28 @@ def decode(data: bytes, *, size: int, max_pixels: int) -> DecodedImage:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError("too_many_pixels", f"{width} × {height} pixels, at most {max_pixels} are read")
-            rgb = to_rgb(_load(image, size))
-            # Not before: a PNG may carry EXIF behind its pixels, and the TIFF and HEIF readers turn for themselves.
-            turn, moment = orientation(image), taken_at(image)
+            with budget.reserve(_pixels_held(image, size)) if budget else nullcontext():
+                square, gray = _shrunk(to_rgb(_load(image)), size, gray_size=_fit(width, height))
+                # Not before: a PNG may carry EXIF behind its pixels, and the TIFF and HEIF readers turn for themselves.
+                turn, moment = orientation(image), taken_at(image)
     except MemoryError as error:
         raise RetryLater("not enough memory to decode an image") from error
-    square = rgb.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    scale = GRAY_SIDE / max(width, height)
-    gray_size = max(round(width * scale), 1), max(round(height * scale), 1)
-    gray = rgb.convert("L").resize(gray_size, Image.Resampling.BICUBIC, reducing_gap=3.0)
     if turn in _TURNS:
         square, gray = square.transpose(_TURNS[turn]), gray.transpose(_TURNS[turn])
         if turn >= _FIRST_TURNED:
             width, height = height, width
     return DecodedImage(np.array(square), np.array(gray), width, height, moment)
+
+
+def _shrunk(rgb: Image.Image, size: int, gray_size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:
+    square = rgb.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return square, rgb.convert("L").resize(gray_size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def _fit(width: int, height: int) -> tuple[int, int]:
+    """The grey copy's size: the longer side 512, the shorter in proportion."""
+    scale = GRAY_SIDE / max(width, height)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -102,14 +114,28 @@ def _open(data: bytes) -> Image.Image:
         raise ImageError("truncated", f"the {kind} header is broken: {error or type(error).__name__}") from error
 
 
-def _load(image: Image.Image, size: int) -> Image.Image:
-    """Decode the pixels; a JPEG at the smallest scale that still has what the model and the grey copy need."""
-    side = max(size, GRAY_SIDE)
-    try:
-        image.draft(None, (side, side))
+def _pixels_held(image: Image.Image, size: int) -> int:
+    """Set the scale of a JPEG to the smallest that still has what the model and the grey copy need; returns the pixels
+    that decoding then takes.
+    """
+    full = image.width * image.height
+    with _broken_is_truncated():
+        image.draft(None, (max(size, GRAY_SIDE), max(size, GRAY_SIDE)))
+    # The decoder of a progressive JPEG keeps coefficients for all pixels, whatever the scale.
+    return full if image.info.get("progressive") else image.width * image.height
+
+
+def _load(image: Image.Image) -> Image.Image:
+    with _broken_is_truncated():
         image.load()
+    return image
+
+
+@contextmanager
+def _broken_is_truncated() -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
         raise
     except Exception as error:  # as in _open
         raise ImageError("truncated", f"the image is broken or cut short: {error or type(error).__name__}") from error
-    return image
