@@ -14,17 +14,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from schemas.bounds import MAX_METADATA_BYTES, MAX_NAME, MAX_TEXT, check_items, check_text
+from schemas.commands import MAX_IMAGES_PER_JOB
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id
 
-MAX_IMAGES_PER_JOB: Final = 10_000
 MAX_ATTEMPTS: Final = 1_000_000
-MAX_TEXT: Final = 1_000
-MAX_ITEMS: Final = 64
-MAX_NAME: Final = 128
-"""Characters of a label or of a name in `coverage`: both are kept in every fact and in the pet's state."""
-MAX_METADATA_BYTES: Final = 1 << 16
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Layers = Mapping[str, Mapping[str, Any]]
@@ -67,10 +63,7 @@ def text(found: Found | None, limit: int = MAX_TEXT) -> str:
     """A string of at most `limit` characters."""
     if found is None:
         return ""
-    value: str = _expect(found, str, "a string")
-    if len(value) > limit:
-        raise InvalidInput(found.path, f"has {len(value)} characters, the limit is {limit}")
-    return value
+    return check_text(_expect(found, str, "a string"), found.path, limit)
 
 
 def labels(found: Found | None) -> tuple[str, ...]:
@@ -139,24 +132,6 @@ def first_traceparent(*candidates: object) -> str:
     return next((c for c in candidates if isinstance(c, str) and _TRACEPARENT.fullmatch(c)), "")
 
 
-def check_tree(value: object, field: str, max_depth: int) -> None:
-    """Refuse values nested deeper than `max_depth` and numbers that other JSON readers cannot hold."""
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > max_depth:
-            raise InvalidInput(field, f"is nested deeper than {max_depth}")
-        below: list[object] = []
-        for item in level:
-            if isinstance(item, dict):
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-            elif isinstance(item, int) and not -(1 << 63) <= item < 1 << 64:
-                raise InvalidInput(field, "holds a whole number of more than 64 bits")
-        level = below
-
-
 def json_type(value: object) -> str:
     """The JSON word for a decoded value's type."""
     names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
@@ -179,6 +154,5 @@ def _expect(found: Found, kind: type, words: str) -> Any:
 
 
 def _bounded(found: Found, values: Any) -> Any:
-    if len(values) > MAX_ITEMS:
-        raise InvalidInput(found.path, f"has {len(values)} items, the limit is {MAX_ITEMS}")
+    check_items(values, found.path)
     return values

@@ -1,15 +1,15 @@
-"""Hands messages to the broker and says what became of them. Called by `bridges.redis_jobs`.
+"""Hands messages to the broker and says what became of them. Called by the loops of this package.
 
 One round: send all messages in order, wait for every acknowledgement, sort the items by outcome. Retrying is the
-caller's, because it acknowledges in Redis what is done before it waits.
+caller's, because it acknowledges at its source what is done before it waits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from aiokafka.errors import (
@@ -23,7 +23,7 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
-from bridges.messages import Entry, Letter, Message
+from bridges.messages import Message
 from schemas.errors import StopProcess
 
 log = structlog.get_logger(__name__)
@@ -43,40 +43,41 @@ class Producer(Protocol):
         ...
 
 
-@dataclass
+@dataclass(eq=False)
 class Item:
-    """One entry on its way: its messages, and the letter when it is dead.
+    """Messages that are done together: what one record or entry of the source became. Iterated once a try."""
 
-    `tries` counts unexpected failures. `payload_limit`: bytes of the original that a dead letter on Kafka may carry.
-    """
+    messages: Iterable[Message]
 
-    entry: Entry
-    messages: tuple[Message, ...]
-    letter: Letter | None = None
-    tries: int = 0
-    payload_limit: int = 0
+
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 @dataclass
-class Outcome:
+class Outcome(Generic[ItemT]):
     """What became of a round's items. `error` is the last failure."""
 
-    done: list[Item] = field(default_factory=list)
-    too_large: list[Item] = field(default_factory=list)
-    transient: list[Item] = field(default_factory=list)
-    unexpected: list[Item] = field(default_factory=list)
+    done: list[ItemT] = field(default_factory=list)
+    too_large: list[ItemT] = field(default_factory=list)
+    transient: list[ItemT] = field(default_factory=list)
+    unexpected: list[ItemT] = field(default_factory=list)
     error: BaseException | None = None
 
+    def leading(self, items: Sequence[ItemT]) -> int:
+        """How many of the round's items, from the first on, are done without a gap."""
+        done = set(map(id, self.done))
+        return next((n for n, item in enumerate(items) if id(item) not in done), len(items))
 
-async def hand_over(producer: Producer, items: Sequence[Item], *, patience_s: float = 5.0) -> Outcome:
+
+async def hand_over(producer: Producer, items: Sequence[ItemT], *, patience_s: float = 5.0) -> Outcome[ItemT]:
     """Send the items' messages in order and wait for the broker's word on each.
 
     Waits as long as the producer keeps trying, and logs after `patience_s`, then ever more seldom: an idempotent
     producer never gives a sent batch up, and sending it again meanwhile would double it. Raises StopProcess when the
     producer can never send again.
     """
-    sent: list[tuple[Item, list[asyncio.Future[Any]]]] = []
-    outcome = Outcome()
+    sent: list[tuple[ItemT, list[asyncio.Future[Any]]]] = []
+    outcome: Outcome[ItemT] = Outcome()
     for position, item in enumerate(items):
         futures: list[asyncio.Future[Any]] = []
         try:
@@ -115,7 +116,7 @@ async def _acknowledged(futures: Sequence[asyncio.Future[Any]], patience_s: floa
             log.warning("broker_does_not_acknowledge", messages=len(waiting), hint="Kafka down or not enough replicas")
 
 
-def _sort(outcome: Outcome, item: Item, error: BaseException) -> list[Item]:
+def _sort(outcome: Outcome[ItemT], item: ItemT, error: BaseException) -> list[ItemT]:
     # aiokafka's sender task dies of what it did not expect and tells every later send so, with a bare KafkaError.
     if isinstance(error, FATAL_ERRORS) or type(error) is KafkaError:
         raise StopProcess(f"the producer can not send any more: {error!r}") from error

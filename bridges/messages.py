@@ -1,11 +1,12 @@
 """Kafka messages of the bridge, as bytes: commands and dead letters with their CloudEvents headers. Pure.
 
-Called by `bridges.handover`; the HTTP view makes its commands with `command_message` too, so that both have one form.
+Called by the loops of this package; the HTTP view makes its commands with `command_message` too, so that all have one
+form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -53,16 +54,34 @@ class Letter:
 def command_message(
     topics: Topics, command: EmbedImages, *, ce_source: str, now: datetime, traceparent: str = ""
 ) -> Message:
-    """A command for `media.jobs`; its id depends on the job and the part alone, so that a repeat has the same."""
-    event_id = message_id("job", command.pet_id, command.job_id, command.part, command.attempt)
+    """A command for `media.jobs`, under its own id, so that a repeat has the same."""
     headers = build_headers(
-        event_id=event_id,
+        event_id=command.id,
         event_type=EMBED_IMAGES_TYPE,
         source=ce_source,
         time=timestamp(now),
         traceparent=traceparent,
     )
     return Message(topics.jobs.name, command.pet_id.encode(), msgspec.json.encode(command), headers)
+
+
+@dataclass(frozen=True)
+class CommandMessages:
+    """A job's messages, each made when it is sent: each repeats the job's context, so that all at once a large job's
+    would be many times the size of its entry.
+    """
+
+    topics: Topics
+    commands: Sequence[EmbedImages]
+    ce_source: str
+    now: datetime
+    traceparent: str
+
+    def __iter__(self) -> Iterator[Message]:
+        for command in self.commands:
+            yield command_message(
+                self.topics, command, ce_source=self.ce_source, now=self.now, traceparent=self.traceparent
+            )
 
 
 def dead_letter_message(topics: Topics, stream_key: str, letter: Letter, *, now: datetime, limit: int) -> Message:

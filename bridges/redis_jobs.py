@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -20,30 +21,44 @@ from redis.exceptions import RedisError, ResponseError
 
 from bridges.backoff import Backoff
 from bridges.handover import Item, Outcome, Producer, hand_over
-from bridges.messages import CE_SOURCE, Entry, Letter, command_message, dead_letter_message
+from bridges.messages import CE_SOURCE, CommandMessages, Entry, Letter, dead_letter_message
 from bridges.metrics import BridgeMetrics
 from bridges.stream import BEGINNING, Batch, JobStream
+from bridges.tasks import end_tasks
 from bridges.translate import parse_entry, to_commands
 from bridges.trim import Trimmer
 from schemas.errors import InvalidInput
-from schemas.topics import MAX_MESSAGE_BYTES, Topics
+from schemas.public import LETTER_PAYLOAD_BYTES
+from schemas.topics import Topics
 
 log = structlog.get_logger(__name__)
 
 REDIS_ERRORS = (RedisError, OSError)
-CANCEL_AGAIN_SECONDS = 0.2
-DEAD_PAYLOAD_BYTES = MAX_MESSAGE_BYTES * 2 // 3  # base64 adds a third, headers and reason a little
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(eq=False)
+class EntryItem(Item):
+    """An entry on its way, with the letter when it is dead.
+
+    `tries` counts unexpected failures. `payload_limit`: bytes of the original that a dead letter on Kafka may carry.
+    """
+
+    entry: Entry
+    letter: Letter | None = None
+    tries: int = 0
+    payload_limit: int = 0
+
+
 class RedisJobsBridge:
     """Relays jobs; `run` until `stop`.
 
     `redis` must not decode responses, and its socket timeout, if any, must exceed `read_timeout_ms`. `producer` must be
-    idempotent with acks=all. One batch is under way at a time: nothing is read before the one before is acknowledged.
+    idempotent with acks=all. One batch is under way at a time: nothing is read before the one before is acknowledged,
+    so what Kafka does not take stays in Redis.
     """
 
     def __init__(
@@ -111,7 +126,7 @@ class RedisJobsBridge:
         try:
             await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _end(parts)
+            await end_tasks(parts)
         for part in parts:
             if not part.cancelled() and (error := part.exception()) is not None:
                 raise error
@@ -132,7 +147,7 @@ class RedisJobsBridge:
         """What this consumer has read before a crash or a lost reply; does not wait until it is idle."""
         after = BEGINNING
         while not self._stopping.is_set():
-            batch = await self._stream.read_own(after, self._read_count)
+            batch = await self._stream.read_own(after)
             if not batch.entries and not batch.deleted:
                 return
             await self._handle(batch)
@@ -154,7 +169,7 @@ class RedisJobsBridge:
         """Walk over everything pending in the group and claim what lies idle."""
         cursor, hidden = BEGINNING, False
         while not self._stopping.is_set():
-            batch = await self._stream.claim_idle(cursor, self._read_count, self._retry_idle_ms)
+            batch = await self._stream.claim_idle(cursor, self._retry_idle_ms)
             hidden |= batch.hidden
             await self._handle(batch)
             cursor = batch.cursor
@@ -192,29 +207,26 @@ class RedisJobsBridge:
                 log.warning("handover_failed", entries=len(items), error=repr(outcome.error), tries=backoff.tries)
                 await backoff.wait()
 
-    def _translate(self, entry: Entry) -> Item:
+    def _translate(self, entry: Entry) -> EntryItem:
         now = self._clock()
         try:
             request = parse_entry(entry.fields, entry.id)
             source = f"redis:{self._stream.key}/{entry.id}"
-            messages = tuple(
-                command_message(self._topics, command, ce_source=CE_SOURCE, now=now, traceparent=request.traceparent)
-                for command in to_commands(request, source=source, now=now)
-            )
+            commands = to_commands(request, source=source, now=now)
         except InvalidInput as error:
             return self._bury(entry, "invalid", str(error))
         except Exception as error:
             # Translation is pure: it would fail the same way at every try, and hold up everything behind.
             log.exception("translation_failed", entry_id=entry.id)
             return self._bury(entry, "unexpected", repr(error))
-        return Item(entry, messages)
+        return EntryItem(CommandMessages(self._topics, commands, CE_SOURCE, now, request.traceparent), entry)
 
-    def _bury(self, entry: Entry, kind: str, error: str, limit: int = DEAD_PAYLOAD_BYTES) -> Item:
+    def _bury(self, entry: Entry, kind: str, error: str, limit: int = LETTER_PAYLOAD_BYTES) -> EntryItem:
         letter = Letter(entry, kind, error)
         message = dead_letter_message(self._topics, self._stream.key, letter, now=self._clock(), limit=limit)
-        return Item(entry, (message,), letter, payload_limit=limit)
+        return EntryItem((message,), entry, letter, payload_limit=limit)
 
-    def _next_round(self, outcome: Outcome) -> list[Item]:
+    def _next_round(self, outcome: Outcome[EntryItem]) -> list[EntryItem]:
         """The items to send again: what failed for now, and dead letters for what never will succeed."""
         again = list(outcome.transient)
         for item in outcome.too_large:
@@ -264,12 +276,3 @@ class RedisJobsBridge:
                     log.warning("housekeeping_failed", error=repr(error))
             except REDIS_ERRORS as error:
                 log.warning("housekeeping_failed", error=repr(error))
-
-
-async def _end(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: one cancellation is lost when it meets a time-out of the client's own."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
-            task.cancel()
-        pending = (await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS))[1]

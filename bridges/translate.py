@@ -19,13 +19,13 @@ from typing import Any, Final
 import msgspec
 
 from bridges import fields as read
+from schemas.bounds import MAX_DEPTH, check_tree
 from schemas.commands import EmbedImages, split_images
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id
 
 MAX_ENTRY_BYTES: Final = 1 << 20
-MAX_DEPTH: Final = 64
 MAX_LAYERS: Final = 3
 TEXT_FIELDS: Final = ("pet_id", "job_id", "reason", "enqueued_at", "traceparent")
 """Of the flat field list: written as they are. The others are JSON."""
@@ -33,7 +33,7 @@ JSON_FIELDS: Final = ("image_ids", "force", "labels", "coverage", "quality_score
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One job, validated. `image_ids` holds no id twice. `attempts`: tries that the producer has counted before.
+    """One job, validated. `image_ids` holds no id twice.
 
     `enqueued_at` is RFC 3339 or empty; `traceparent` is a W3C trace context or empty.
     """
@@ -47,7 +47,6 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     coverage: dict[str, float] = {}
     quality_score: float | None = None
     metadata: dict[str, Any] = {}
-    attempts: int = 0
     enqueued_at: str = ""
     traceparent: str = ""
 
@@ -81,7 +80,7 @@ def parse_json(raw: bytes, field: str) -> Any:
         raise InvalidInput(field, "is not UTF-8") from None
     except msgspec.DecodeError as error:
         raise InvalidInput(field, f"is not JSON: {error}") from None
-    read.check_tree(value, field, MAX_DEPTH)
+    check_tree(value, field)
     return value
 
 
@@ -98,6 +97,7 @@ def parse_job(
         if other.value != pet_id:
             raise InvalidInput(other.path, f"differs from {pets[0].path}")
     job = read.outermost(layers, "job_id")
+    read.count(read.innermost(layers, "attempts"))  # judged like every field; only a refused entry's letter tells it
     return JobRequest(
         pet_id=pet_id,
         job_id=check_id(job.value, job.path) if job else check_id(default_job_id, "job_id"),
@@ -108,7 +108,6 @@ def parse_job(
         coverage=read.coverage(read.innermost(layers, "coverage")),
         quality_score=read.number(read.innermost(layers, "quality_score")),
         metadata=read.metadata(read.innermost(layers, "metadata")),
-        attempts=read.count(read.innermost(layers, "attempts")),
         enqueued_at=read.moment(read.outermost(layers, "enqueued_at")) or default_enqueued_at,
         traceparent=read.first_traceparent(traceparent, *_traces(layers)),
     )

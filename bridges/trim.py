@@ -20,6 +20,7 @@ import structlog
 from redis.asyncio import Redis
 
 from bridges.metrics import BridgeMetrics
+from bridges.stream import reply_text
 
 log = structlog.get_logger(__name__)
 
@@ -116,8 +117,8 @@ class Trimmer:
         """
         stream = await self._stream_state()
         for info in await self._redis.xinfo_groups(self._key):
-            if _text(info["name"]) == self._group:
-                return self._report(cut_unread(stream, _plain_group_state(info)), _text(info["last-delivered-id"]))
+            if reply_text(info["name"]) == self._group:
+                return self._report(cut_unread(stream, _plain_group_state(info)), reply_text(info["last-delivered-id"]))
         return 0
 
     def _report(self, cut: int, last_delivered: str) -> int:
@@ -134,7 +135,7 @@ class Trimmer:
     async def _stream_state(self) -> StreamState:
         info: Mapping[str, Any] = await self._redis.xinfo_stream(self._key)
         first = info["first-entry"]
-        return StreamState(info["length"], _text(first[0]) if first else None, info.get("entries-added"))
+        return StreamState(info["length"], reply_text(first[0]) if first else None, info.get("entries-added"))
 
     async def _group_state(self, info: Mapping[str, Any]) -> GroupState:
         state = _plain_group_state(info)
@@ -142,7 +143,7 @@ class Trimmer:
             return state
         summary: Mapping[str, Any] = await self._redis.xpending(self._key, state.name)
         # What was acknowledged between the two questions leaves the older, lower floor: safe.
-        oldest = _text(summary["min"]) if summary["min"] else None
+        oldest = reply_text(summary["min"]) if summary["min"] else None
         return GroupState(
             state.name, state.last_delivered, oldest, int(summary["pending"]), state.entries_read, state.lag
         )
@@ -150,14 +151,10 @@ class Trimmer:
 
 def _plain_group_state(info: Mapping[str, Any]) -> GroupState:
     return GroupState(
-        name=_text(info["name"]),
-        last_delivered=_text(info["last-delivered-id"]),
+        name=reply_text(info["name"]),
+        last_delivered=reply_text(info["last-delivered-id"]),
         oldest_pending=None,
         pending=int(info["pending"]),
         entries_read=info.get("entries-read"),
         lag=info.get("lag"),
     )
-
-
-def _text(raw: Any) -> str:
-    return raw.decode() if isinstance(raw, bytes) else str(raw)

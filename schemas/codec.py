@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from schemas import facts
+from schemas.bounds import MAX_TEXT
 from schemas.errors import DeadLetter
 from schemas.upcast import BY_NAME, CURRENT, upcast
 from schemas.versions import PetVersion
@@ -70,7 +71,7 @@ def decode_fact(raw: bytes) -> tuple[Envelope, facts.Fact]:
         data: dict[str, Any] = upcast(envelope.type, envelope.version, msgspec.msgpack.decode(envelope.data))
         return envelope, msgspec.convert(data, BY_NAME[envelope.type])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DeadLetter(f"not a fact: {error}") from error
+        raise DeadLetter(f"not a fact: {error}"[:MAX_TEXT]) from error
 
 
 def encode_version(version: PetVersion) -> bytes:
@@ -83,4 +84,4 @@ def decode_version(raw: bytes) -> PetVersion:
     try:
         return _version_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DeadLetter(f"not a version: {error}") from error
+        raise DeadLetter(f"not a version: {error}"[:MAX_TEXT]) from error

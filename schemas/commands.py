@@ -13,6 +13,7 @@ import msgspec
 from schemas.bounds import (
     MAX_METADATA_BYTES,
     MAX_NAME,
+    MAX_TEXT,
     check_integer,
     check_items,
     check_text,
@@ -90,8 +91,8 @@ def decode_command(raw: bytes | None) -> EmbedImages:
         command = _decoder.decode(raw or b"")
     except _UNDECODABLE as error:
         if _may_be_newer(raw or b""):
-            raise UnknownVersion(f"a newer release's command: {error}") from error
-        raise DeadLetter(f"not a command: {error}") from error
+            raise UnknownVersion(f"a newer release's command: {error}"[:MAX_TEXT]) from error
+        raise DeadLetter(f"not a command: {error}"[:MAX_TEXT]) from error
     check_id(command.pet_id, "pet_id")
     check_id(command.job_id, "job_id")
     _check_numbers(command)

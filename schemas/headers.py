@@ -33,8 +33,8 @@ def parse_timestamp(text: str) -> datetime | None:
 def build_headers(*, event_id: str, event_type: str, source: str, time: str, traceparent: str = "") -> Headers:
     """The headers of one message. `event_type` carries the version, e.g. ``media.ImagesEmbedded.v1``.
 
-    A `traceparent` that is far too long for one is left out, as W3C Trace Context 3.2.2.5 asks for invalid ones: it came
-    with some message, and would make those that follow too large for their topics.
+    A `traceparent` that is far too long for one is left out, as W3C Trace Context 3.2.2.5 asks for invalid ones: it
+    came with some message, and would make those that follow too large for their topics.
     """
     headers = [
         ("ce_specversion", b"1.0"),

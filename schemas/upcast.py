@@ -34,7 +34,7 @@ def upcast(name: str, version: int, data: dict[str, Any]) -> dict[str, Any]:
     """
     kind = BY_NAME.get(name)
     if kind is None:
-        raise UnknownVersion(f"fact type {name!r} is not known to this release")
+        raise UnknownVersion(f"fact type {name[:100]!r} is not known to this release")
     current = CURRENT[kind]
     if not 1 <= version <= current:
         raise UnknownVersion(f"fact {name} has version {version}; this release knows 1 to {current}")

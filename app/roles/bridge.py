@@ -1,24 +1,31 @@
-"""The bridge role: Redis Stream → `media.jobs`."""
+"""The bridge role: Redis Stream, due retries and requeued dead letters → `media.jobs`.
+
+Three loops side by side: the two that read Kafka go on while Redis is away.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import Any
+from typing import Any, Final
 
-import stamina
-from aiokafka.errors import KafkaConnectionError
-
-from app.clients import create_producer, open_redis
+from app.clients import PING_SECONDS, create_producer, open_redis, start_producer, stop_producer
+from app.roles.loops import run_together
+from app.roles.membership import membership
 from app.roles.role import Role, stop_signal
 from app.settings import Settings
 from app.telemetry import metric_defs as defs
 from app.telemetry.health import Check, ping_check
 from bridges.metrics import BridgeMetrics
 from bridges.redis_jobs import RedisJobsBridge
+from bridges.requeue import RequeueExecutor, RequeueMetrics
+from bridges.retries import RetryMetrics, RetryPump
 
-PING_SECONDS = 2.0
-STOP_SECONDS = 5.0
+RELAY_OPTIONS: Final[dict[str, Any]] = {
+    # A paused partition is left out of the fetch under way: it may be due before that one has waited its time.
+    "fetch_max_wait_ms": 200,
+    # What rests is fetched again when it is due, and most of it then thrown away.
+    "max_partition_fetch_bytes": 2**18,
+}
 
 
 def run(settings: Settings) -> None:
@@ -27,7 +34,7 @@ def run(settings: Settings) -> None:
 
 
 async def _run(role: Role) -> None:
-    stopping = stop_signal()
+    stopping = stop_signal(role.settings.shutdown_seconds)
     redis = open_redis(role.settings, blocks_for_seconds=role.settings.cluster_read_timeout_ms / 1000)
     producer = create_producer(role.settings, "media-bridge")
     started: dict[str, Check] = {"kafka": Check(False, "connecting")}
@@ -36,32 +43,14 @@ async def _run(role: Role) -> None:
         return {"redis": await ping_check(redis.ping, PING_SECONDS), **started}
 
     async with role.operated(readiness):
-        await start_producer(producer)
-        started["kafka"] = Check(True, "connected")
-        bridge = _bridge(role, redis, producer)
-        loop = asyncio.create_task(bridge.run())
-        stop = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait({loop, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not loop.done():
-                await bridge.stop()
-            await loop  # raises what ended it, so that the supervisor sees a failed process
+            if await start_producer(producer, stopping):
+                started["kafka"] = Check(True, "connected")
+                loops = (_bridge(role, redis, producer), _pump(role, producer), _executor(role, producer))
+                await run_together(loops, stopping)
         finally:
-            stop.cancel()
             await stop_producer(producer)
             await redis.aclose()
-
-
-@stamina.retry(on=KafkaConnectionError, attempts=None, timeout=None, wait_max=5.0)
-async def start_producer(producer: Any) -> None:
-    """Start the producer, as soon as there is a broker."""
-    await producer.start()
-
-
-async def stop_producer(producer: Any) -> None:
-    """Stop the producer; with Kafka down its flush would never end, and what is unconfirmed is done again anyway."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(producer.stop(), STOP_SECONDS)
 
 
 def _bridge(role: Role, redis: Any, producer: Any) -> RedisJobsBridge:
@@ -88,5 +77,35 @@ def _bridge(role: Role, redis: Any, producer: Any) -> RedisJobsBridge:
             pending=metrics.gauge(defs.PENDING_JOBS),
             lag_seconds=metrics.gauge(defs.STREAM_LAG),
             unread=metrics.gauge(defs.BRIDGE_UNREAD),
+        ),
+    )
+
+
+def _pump(role: Role, producer: Any) -> RetryPump:
+    settings, metrics = role.settings, role.metrics
+    return RetryPump(
+        membership(settings, "retry", **RELAY_OPTIONS),
+        producer,
+        settings.topics(),
+        # Embed lengthens a delay by less than itself.
+        longest_wait_s=2 * max(settings.cluster_retry_delays_seconds),
+        metrics=RetryMetrics(
+            relayed=lambda tier: metrics.counter(defs.RETRIES_RELAYED, tier=str(tier)),
+            waiting=metrics.gauge(defs.RETRIES_WAITING),
+        ),
+    )
+
+
+def _executor(role: Role, producer: Any) -> RequeueExecutor:
+    settings, metrics = role.settings, role.metrics
+    return RequeueExecutor(
+        membership(settings, "requeue", **RELAY_OPTIONS),
+        producer,
+        settings.topics(),
+        rate_per_second=settings.requeue_rate_per_second,
+        metrics=RequeueMetrics(
+            requeued=metrics.counter(defs.REQUEUED),
+            invalid=metrics.counter(defs.ACTIONS_INVALID),
+            waiting=metrics.gauge(defs.ACTIONS_WAITING),
         ),
     )

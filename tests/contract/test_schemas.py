@@ -129,7 +129,13 @@ def test_an_old_fact_is_upcast_step_by_step(monkeypatch: pytest.MonkeyPatch) -> 
         (b'{"pet_id": "p", "job_id": "j", "image_ids": ["ok", ""]}', InvalidInput, r"image_ids\[1\]"),
         (b'{"pet_id": "a/b", "job_id": "j"}', InvalidInput, "pet_id"),
         (b'{"pet_id": "p", "job_id": "j", "version": 2}', UnknownVersion, "version"),
+        (b'{"pet_id": 5, "version": 2}', UnknownVersion, "newer release"),
+        (b'{"type": "Dance", "image_ids": {}}', UnknownVersion, "newer release"),
         (b'{"pet_id": "p", "job_id": "j", "type": "Dance"}', UnknownVersion, "type"),
+        (b'{"pet_id": "p", "job_id": "j", "version": 0}', DeadLetter, "not a command.*version"),
+        (b'{"pet_id": "p", "job_id": "j", "version": "2"}', DeadLetter, "not a command.*version"),
+        (b'{"type":5}', DeadLetter, "not a command.*type"),
+        (b'{"version": 2} and more', DeadLetter, "not a command"),
         (b"[" * 100_000, DeadLetter, "not a command"),
         (b'{"pet_id": "p", "job_id": "j", "part": 3, "parts": 2}', InvalidInput, "part: "),
         (b'{"pet_id": "p", "job_id": "j", "enqueued_at": "yesterday"}', InvalidInput, "enqueued_at"),
@@ -138,8 +144,9 @@ def test_an_old_fact_is_upcast_step_by_step(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_commands_that_cannot_be_read_name_the_field(raw: bytes, error: type[DeadLetter], names: str) -> None:
-    with pytest.raises(error, match=names):
+    with pytest.raises(DeadLetter, match=names) as caught:
         decode_command(raw)
+    assert type(caught.value) is error, "UnknownVersion stops a process, so nothing else may pass for it"
 
 
 @pytest.mark.parametrize(("images", "sizes"), [(0, [0]), (1, [1]), (64, [64]), (65, [64, 1]), (200, [64, 64, 64, 8])])

@@ -1,4 +1,4 @@
-"""A bridge between a real Redis and a real Kafka, for the tests of both sides."""
+"""A bridge between a real Redis and a real Kafka, for the tests of both sides, and what other tests of loops need."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from redis.asyncio import Redis
 
 from app.local.kafka import KafkaServer
@@ -20,9 +20,37 @@ from bridges.redis_jobs import RedisJobsBridge
 from schemas.commands import EmbedImages
 from schemas.headers import header
 from schemas.topics import Topics
+from tests.conftest import TEST_PARTITIONS
 
 DEADLINE_S: Final = 30.0
 GROUP: Final = "media-clustering-workers"
+
+
+class Tally:
+    """Counts and holds, as a prometheus object does."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.values: list[float] = []
+
+    def inc(self, amount: float = 1) -> None:
+        self.total += amount
+
+    def set(self, value: float) -> None:
+        self.values.append(value)
+
+
+class DeafProducer:
+    """Hands on to the broker, but its acknowledgements never arrive."""
+
+    def __init__(self, producer: Any) -> None:
+        self._producer = producer
+        self.acknowledged = 0
+
+    async def send(self, topic: str, **message: Any) -> Awaitable[Any]:
+        future = await self._producer.send(topic, **message)
+        future.add_done_callback(lambda _: setattr(self, "acknowledged", self.acknowledged + 1))
+        return asyncio.get_running_loop().create_future()
 
 
 class Rig:
@@ -72,20 +100,7 @@ class Rig:
 
     async def records(self, topic: str, count: int) -> list[Any]:
         """The topic's records from its beginning on, as soon as there are `count`."""
-        consumer = AIOKafkaConsumer(
-            topic, bootstrap_servers=self.kafka.bootstrap_servers, auto_offset_reset="earliest", group_id=None
-        )
-        await consumer.start()
-        found: list[Any] = []
-        end = time.monotonic() + DEADLINE_S
-        try:
-            while len(found) < count and time.monotonic() < end:
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    found.extend(batch)
-        finally:
-            await consumer.stop()
-        assert len(found) == count, f"{topic}: {len(found)} records, expected {count}"
-        return found
+        return await read_records(self.kafka.bootstrap_servers, topic, count)
 
     async def commands(self, count: int) -> list[EmbedImages]:
         """What `media.jobs` holds, in the order of enqueueing per pet."""
@@ -108,6 +123,33 @@ class Rig:
         return bool(
             groups and groups[0]["pending"] == 0 and groups[0]["last-delivered-id"] == stream["last-generated-id"]
         )
+
+
+async def read_records(bootstrap_servers: str, topic: str, count: int) -> list[Any]:
+    """The topic's records from its beginning on, as soon as there are `count`."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest", group_id=None)
+    await consumer.start()
+    found: list[Any] = []
+    end = time.monotonic() + DEADLINE_S
+    try:
+        while len(found) < count and time.monotonic() < end:
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                found.extend(batch)
+    finally:
+        await consumer.stop()
+    assert len(found) == count, f"{topic}: {len(found)} records, expected {count}"
+    return found
+
+
+async def end_of(bootstrap_servers: str, topic: str) -> int:
+    """How many records the topic has been given, over all partitions."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets([TopicPartition(topic, number) for number in range(TEST_PARTITIONS)])
+    finally:
+        await consumer.stop()
+    return sum(ends.values())
 
 
 def ce_ids(records: list[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from bridges.metrics import BridgeMetrics
 from bridges.trim import GroupState, StreamState, Trimmer, cut_unread, trim_floor
 from schemas.errors import StopProcess
 from schemas.topics import Topics
-from tests.integration.bridge_rig import GROUP, Rig, ce_ids, eventually, open_rig
+from tests.integration.bridge_rig import GROUP, DeafProducer, Rig, Tally, ce_ids, eventually, open_rig
 
 
 @pytest.fixture(params=["redis_server", "redis6_server"])
@@ -29,33 +29,6 @@ def server(request: pytest.FixtureRequest) -> RedisServer:
 async def rig(server: RedisServer, kafka: KafkaServer, topics: Topics) -> AsyncIterator[Rig]:
     async with open_rig(server, kafka, topics) as rig:
         yield rig
-
-
-class Tally:
-    """Counts and holds, as a prometheus object does."""
-
-    def __init__(self) -> None:
-        self.total = 0.0
-        self.values: list[float] = []
-
-    def inc(self, amount: float = 1) -> None:
-        self.total += amount
-
-    def set(self, value: float) -> None:
-        self.values.append(value)
-
-
-class DeafProducer:
-    """Hands on to the broker, but its acknowledgements never arrive."""
-
-    def __init__(self, producer: Any) -> None:
-        self._producer = producer
-        self.acknowledged = 0
-
-    async def send(self, topic: str, **message: Any) -> Awaitable[Any]:
-        future = await self._producer.send(topic, **message)
-        future.add_done_callback(lambda _: setattr(self, "acknowledged", self.acknowledged + 1))
-        return asyncio.get_running_loop().create_future()
 
 
 class BrokenProducer:

@@ -1,0 +1,48 @@
+"""Runs the loops of a process side by side until it is to stop. Used by the roles `bridge` and `project`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Loop(Protocol):
+    """Something that runs until it is stopped."""
+
+    async def run(self) -> None:
+        """Returns after `stop`; raises what ends it before."""
+        ...
+
+    async def stop(self) -> None:
+        """Make `run` return."""
+        ...
+
+
+async def run_together(loops: Sequence[Loop], stopping: asyncio.Event) -> None:
+    """Run all until `stopping` is set or one of them ends; then stop the others.
+
+    Raises what ended the first that failed, so that the supervisor sees a failed process.
+    """
+    running = [asyncio.create_task(loop.run()) for loop in loops]
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({*running, stop}, return_when=asyncio.FIRST_COMPLETED)
+        failed = next((task for task in running if task.done() and task.exception() is not None), None)
+        # What `stop` raises is what ended its `run`, which is seen below.
+        await asyncio.gather(*(loop.stop() for loop in loops), return_exceptions=True)
+        outcomes = await asyncio.gather(*running, return_exceptions=True)
+    finally:
+        for task in (*running, stop):
+            task.cancel()
+    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    for error in errors:
+        log.error("loop_failed", error=repr(error))
+    if failed is not None:
+        failed.result()
+    if errors:
+        raise errors[0]

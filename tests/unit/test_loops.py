@@ -1,0 +1,55 @@
+"""Loops of one process run until it is to stop, or until one of them fails: then the process fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.roles.loops import run_together
+from schemas.errors import StopProcess
+
+
+class Steady:
+    """Runs until it is stopped, or until it fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self._stopping = asyncio.Event()
+        self.ended = False
+
+    async def run(self) -> None:
+        if self._error is not None:
+            raise self._error
+        await self._stopping.wait()
+        self.ended = True
+
+    async def stop(self) -> None:
+        self._stopping.set()
+        if self._error is not None:
+            raise self._error
+
+
+async def test_all_end_when_the_process_is_to_stop() -> None:
+    loops, stopping = (Steady(), Steady()), asyncio.Event()
+    running = asyncio.create_task(run_together(loops, stopping))
+    await asyncio.sleep(0)
+    assert not running.done()
+    stopping.set()
+    await running
+    assert [loop.ended for loop in loops] == [True, True]
+
+
+async def test_one_that_fails_ends_the_others_and_is_raised() -> None:
+    healthy, failing = Steady(), Steady(StopProcess("the producer is broken"))
+    with pytest.raises(StopProcess, match="the producer is broken"):
+        await run_together((healthy, failing), asyncio.Event())
+    assert healthy.ended
+
+
+async def test_it_ends_at_once_when_the_process_is_stopping_already() -> None:
+    stopping = asyncio.Event()
+    stopping.set()
+    loop = Steady()
+    await run_together((loop,), stopping)
+    assert loop.ended
