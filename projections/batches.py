@@ -6,24 +6,37 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 import structlog
 from aiokafka import ConsumerRecord
 
+from projections.dead_letters import (
+    RecordedAction,
+    RecordedLetter,
+    letter_id,
+    record_actions,
+    record_letters,
+)
 from projections.jobs import RecordedCommand, record_commands, record_statuses
 from projections.postgres import Applied, Gap, Ignored, apply_version
 from projections.records import Message
 from projections.telemetry import ProjectorMetrics
 from schemas.commands import EmbedImages
+from schemas.dead_letters import DeadLetterAction
 from schemas.errors import DeadLetter, StopProcess, UnknownVersion
-from schemas.public import JobStatus
+from schemas.headers import header
+from schemas.public import DeadLetterRecord, JobStatus
 from schemas.versions import PetVersion
 
 log = structlog.get_logger(__name__)
 
 Replay = Callable[[str, int, int], AsyncGenerator[PetVersion, None]]
 """``replay(pet_id, log partition, after_version)``: the pet's later versions, folded from the log again, in order."""
+
+UNWRITABLE: Final = (DeadLetter, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""What a message itself is to blame for: the same message would fail again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +53,13 @@ class BatchWriter:
     def __init__(self, *, replay: Replay, metrics: ProjectorMetrics) -> None:
         self._replay = replay
         self._metrics = metrics
-        self._unfilled: dict[str, int] = {}
+        self._unfilled: dict[str, tuple[int, str]] = {}
 
     async def write(self, connection: Any, batch: Sequence[Decoded]) -> None:
         """Write the records of one partition; the caller holds the transaction.
 
-        Raises DeadLetter for a version that does not follow even after the log was read again.
+        Raises DeadLetter for a version that does not follow even after the log was read again, and others of
+        `UNWRITABLE` for a message that its row refuses.
         """
         commands = [_recorded(item.record, item.message) for item in batch if isinstance(item.message, EmbedImages)]
         statuses = [item.message for item in batch if isinstance(item.message, JobStatus)]
@@ -54,25 +68,47 @@ class BatchWriter:
         if statuses:
             await record_statuses(connection, statuses)
         self._metrics.job_messages.inc(len(commands) + len(statuses))
+        await self._write_letters(connection, batch)
         for item in batch:
             if isinstance(item.message, PetVersion):
                 await self._write_version(connection, item.message)
 
+    async def _write_letters(self, connection: Any, batch: Sequence[Decoded]) -> None:
+        letters = [_letter(item.record, item.message) for item in batch if isinstance(item.message, DeadLetterRecord)]
+        actions = [_action(item.record, item.message) for item in batch if isinstance(item.message, DeadLetterAction)]
+        if letters:
+            for subject, number in (await record_letters(connection, letters)).items():
+                self._metrics.dead_letters(subject).inc(number)
+        if actions:
+            await record_actions(connection, actions)
+
     async def _write_version(self, connection: Any, version: PetVersion) -> None:
         outcome = await apply_version(connection, version)
         if isinstance(outcome, Gap):
-            await self._fill_gap(connection, version, outcome.last)
-            outcome = await apply_version(connection, version)
-        if isinstance(outcome, Gap):
-            self._unfilled[version.pet_id] = outcome.last
-            raise DeadLetter(f"version {version.version} follows {outcome.last}: the log lacks what lies between")
+            outcome = await self._write_behind_gap(connection, version, outcome.last)
         self._count(outcome)
 
-    async def _fill_gap(self, connection: Any, version: PetVersion, last: int) -> None:
+    async def _write_behind_gap(self, connection: Any, version: PetVersion, last: int) -> Applied | Ignored:
+        """Fill the gap behind `last`, then write. What fails takes the filling back, so the rows stay at `last`."""
         self._metrics.gaps.inc()
         log.warning("version_gap", pet_id=version.pet_id, last=last, version=version.version)
-        if self._unfilled.get(version.pet_id) == last:
-            return
+        unfilled, reason = self._unfilled.get(version.pet_id, (-1, ""))
+        if unfilled == last:
+            raise _unfollowed(version, last, reason)
+        try:
+            await self._fill_gap(connection, version, last)
+        except UNWRITABLE as error:
+            reason = f"what lies between cannot be written: {error}"
+            self._unfilled[version.pet_id] = (last, reason)
+            raise _unfollowed(version, last, reason) from error
+        outcome = await apply_version(connection, version)
+        if isinstance(outcome, Gap):
+            reason = "the log lacks what lies between"
+            self._unfilled[version.pet_id] = (last, reason)
+            raise _unfollowed(version, last, reason)
+        return outcome
+
+    async def _fill_gap(self, connection: Any, version: PetVersion, last: int) -> None:
         replayed = 0
         try:
             async with aclosing(self._replay(version.pet_id, version.partition, last)) as versions:
@@ -89,6 +125,19 @@ class BatchWriter:
         counter.inc()
 
 
+def _unfollowed(version: PetVersion, last: int, reason: str) -> DeadLetter:
+    return DeadLetter(f"version {version.version} follows {last}: {reason}")
+
+
 def _recorded(record: ConsumerRecord, command: EmbedImages) -> RecordedCommand:
     recorded_at = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
     return RecordedCommand(command, recorded_at, record.partition, record.offset)
+
+
+def _letter(record: ConsumerRecord, letter: DeadLetterRecord) -> RecordedLetter:
+    key = letter_id(header(record.headers, "ce_id"), record.topic, record.partition, record.offset)
+    return RecordedLetter(key, letter, record.partition, record.offset)
+
+
+def _action(record: ConsumerRecord, action: DeadLetterAction) -> RecordedAction:
+    return RecordedAction(action, record.value, record.partition, record.offset)

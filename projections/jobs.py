@@ -1,8 +1,8 @@
 """Commands and job states, as rows of `cluster_jobs`. Called by `projections.runner` inside its transaction.
 
-One rule merges all messages about a job in whatever order they come: `progress` orders (try, state) and only grows, so
-a state goes back only with a higher try. Counts, version and end belong to the message with the highest progress;
-`last_error` to the last try that ended.
+One rule merges all messages about a job in whatever order they come: `progress` orders (run, try, state) and only
+grows, so a state goes back only with a higher try, or with a requeue, which begins the next run with try 1. Counts,
+version and end belong to the message with the highest progress; `last_error` to the last try that ended.
 """
 
 from __future__ import annotations
@@ -15,16 +15,23 @@ from typing import Any, Final
 from projections.queries import load
 from projections.text import INT_MAX, clean, count, jsonb, moment
 from schemas.commands import EmbedImages
+from schemas.errors import InvalidInput
 from schemas.ids import check_id, job_key
 from schemas.public import JobState, JobStatus
 
 RANK: Final[dict[JobState, int]] = {"queued": 0, "processing": 1, "failed": 2, "succeeded": 3}
 """Order of the states within one try. A try ends once; were it told twice, success would stand."""
+RUN_BITS: Final = 34
+"""Bits of `progress` below the run: those of `INT_MAX` tries of four states. Migration 0002 knows them too."""
+MAX_RUN: Final = 2 ** (63 - RUN_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedCommand:
-    """A command with where and when it stands in `media.jobs`."""
+    """A command with where and when it stands in `media.jobs`.
+
+    `recorded_at` stands in for a command that does not say when it was enqueued.
+    """
 
     command: EmbedImages
     recorded_at: datetime
@@ -32,9 +39,9 @@ class RecordedCommand:
     offset: int | None = None
 
 
-def progress(attempt: int, state: JobState) -> int:
-    """The number by which messages about a job are ordered."""
-    return attempt * len(RANK) + RANK[state]
+def progress(run: int, attempt: int, state: JobState) -> int:
+    """The number by which messages about a job are ordered; for the first run, what releases before runs wrote."""
+    return (run - 1 << RUN_BITS) + attempt * len(RANK) + RANK[state]
 
 
 async def record_commands(connection: Any, commands: Sequence[RecordedCommand]) -> None:
@@ -43,19 +50,9 @@ async def record_commands(connection: Any, commands: Sequence[RecordedCommand]) 
     await connection.executemany(load("insert_command"), [_command_row(recorded) for recorded in commands])
 
 
-async def record_command(connection: Any, command: EmbedImages, *, recorded_at: datetime) -> None:
-    """Queue one command's job. `recorded_at` stands in for a command that does not say when it was enqueued."""
-    await record_commands(connection, [RecordedCommand(command, recorded_at)])
-
-
 async def record_statuses(connection: Any, statuses: Sequence[JobStatus]) -> None:
     """Merge states into their jobs' rows, in one round trip; a repeat or an outrun state changes nothing."""
     await connection.executemany(load("upsert_job"), [_status_row(status) for status in statuses])
-
-
-async def record_status(connection: Any, status: JobStatus) -> None:
-    """Merge one state into its job's row."""
-    await record_statuses(connection, [status])
 
 
 def check_command(command: EmbedImages) -> None:
@@ -63,6 +60,7 @@ def check_command(command: EmbedImages) -> None:
     for field, value in (("parts", command.parts), ("job_images", command.job_images)):
         count(value, field)
     count(command.attempt, "attempt", INT_MAX)
+    _check_run(command.run)
     if command.enqueued_at:
         moment(command.enqueued_at, "enqueued_at")
 
@@ -75,7 +73,13 @@ def check_status(status: JobStatus) -> None:
     for field, value in (("placed", status.placed), ("known", status.known), ("failed", status.failed)):
         count(value, field, INT_MAX // 4)
     count(status.attempt, "attempt", INT_MAX)
+    _check_run(status.run)
     count(status.version, "version", 2**63 - 1)
+
+
+def _check_run(run: int) -> None:
+    if not 1 <= run <= MAX_RUN:
+        raise InvalidInput("run", f"must be between 1 and {MAX_RUN}, got {run}")
 
 
 def _queued_row(recorded: RecordedCommand) -> tuple[Any, ...]:
@@ -86,7 +90,7 @@ def _queued_row(recorded: RecordedCommand) -> tuple[Any, ...]:
         command.job_id,
         "queued",
         command.attempt,
-        progress(command.attempt, "queued"),
+        progress(command.run, command.attempt, "queued"),
         _enqueued_at(recorded),
         None,
         None,
@@ -100,6 +104,7 @@ def _queued_row(recorded: RecordedCommand) -> tuple[Any, ...]:
         0,
         clean(command.reason),
         clean(command.source),
+        command.run,
     )
 
 
@@ -107,6 +112,8 @@ def _command_row(recorded: RecordedCommand) -> tuple[Any, ...]:
     command = recorded.command
     return (
         job_key(command.pet_id, command.job_id),
+        command.run,
+        clean(command.requeue),
         command.part,
         command.attempt,
         command.parts,
@@ -120,7 +127,7 @@ def _command_row(recorded: RecordedCommand) -> tuple[Any, ...]:
 
 def _status_row(status: JobStatus) -> tuple[Any, ...]:
     at = moment(status.at, "at")
-    reached = progress(status.attempt, status.status)
+    reached = progress(status.run, status.attempt, status.status)
     ended = status.status in ("succeeded", "failed")
     return (
         job_key(status.pet_id, status.job_id),
@@ -142,6 +149,7 @@ def _status_row(status: JobStatus) -> tuple[Any, ...]:
         reached if ended else 0,
         "",
         "",
+        status.run,
     )
 
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
-import asyncpg
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
-from projections.batches import BatchWriter, Decoded
+from projections.batches import UNWRITABLE, BatchWriter, Decoded
 from projections.positions import Position, advance
 from projections.records import RecordDecoder
 from projections.telemetry import ProjectorMetrics
 from schemas.errors import DeadLetter, StopProcess, UnknownVersion
+from schemas.topics import position_of
 from schemas.versions import PetVersion
 
 log = structlog.get_logger(__name__)
@@ -25,16 +25,17 @@ log = structlog.get_logger(__name__)
 DeadLetterSink = Callable[[ConsumerRecord, str], Awaitable[None]]
 """``await sink(record, reason)`` returns when the record stands durably in the dead-letter topic."""
 
-UNWRITABLE: Final = (DeadLetter, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-"""What a record itself is to blame for: the same record would fail again."""
-
 
 class PositionMoved(Exception):
     """Another writer has moved the partition's position: ours is out of date, and nothing was written."""
 
 
 class PartitionWriter:
-    """Writes a partition's records in their order; every call may be repeated."""
+    """Writes a partition's records in their order; every call may be repeated.
+
+    `terminal_topic`: where `dead_letter` puts what cannot be written. A record of this topic itself that cannot be
+    written is logged, counted and passed: to dead-letter it again would never end.
+    """
 
     def __init__(
         self,
@@ -43,12 +44,14 @@ class PartitionWriter:
         decoder: RecordDecoder,
         writer: BatchWriter,
         dead_letter: DeadLetterSink,
+        terminal_topic: str,
         metrics: ProjectorMetrics,
     ) -> None:
         self._pool = pool
         self._decoder = decoder
         self._writer = writer
         self._dead_letter = dead_letter
+        self._terminal_topic = terminal_topic
         self._metrics = metrics
         self._reported: set[str] = set()
 
@@ -71,7 +74,7 @@ class PartitionWriter:
                     "batch_split", topic=tp.topic, partition=tp.partition, records=len(fresh), error=repr(error)
                 )
                 await self._write_singly(tp, position, fresh)
-        self._reported.difference_update(map(_place, fresh))
+        self._reported.difference_update(map(position_of, fresh))
         return [item.message for item in (*repeated, *decoded) if isinstance(item.message, PetVersion)]
 
     async def _write_singly(self, tp: TopicPartition, position: Position, records: Sequence[ConsumerRecord]) -> None:
@@ -100,7 +103,7 @@ class PartitionWriter:
             try:
                 message = self._decoder.decode(record.topic, record.value, record.headers)
             except UnknownVersion as error:
-                raise StopProcess(f"{_place(record)}: {error}") from error
+                raise StopProcess(f"{position_of(record)}: {error}") from error
             except DeadLetter as error:
                 if report:
                     await self._report(record, str(error))
@@ -110,13 +113,12 @@ class PartitionWriter:
 
     async def _report(self, record: ConsumerRecord, reason: str) -> None:
         """Dead-letter a record once, however often Postgres makes its batch start again."""
-        if _place(record) in self._reported:
+        if position_of(record) in self._reported:
             return
-        await self._dead_letter(record, reason)
-        self._reported.add(_place(record))
-        self._metrics.dead_letters.inc()
-        log.error("record_dead_lettered", at=_place(record), reason=reason)
-
-
-def _place(record: ConsumerRecord) -> str:
-    return f"{record.topic}/{record.partition}/{record.offset}"
+        if record.topic == self._terminal_topic:
+            self._metrics.unreadable_letters.inc()
+            log.error("dead_letter_passed", at=position_of(record), reason=reason)
+        else:
+            await self._dead_letter(record, reason)
+            log.error("record_dead_lettered", at=position_of(record), reason=reason)
+        self._reported.add(position_of(record))

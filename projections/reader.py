@@ -23,7 +23,9 @@ _failed_images = msgspec.json.Decoder(tuple[FailedImageReport, ...])
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as the views show it. Times are RFC 3339, None when not reached. `cursor` leads to the older jobs."""
+    """A job as the views show it: its last `run`, in which `attempts` counts from 1. Times are RFC 3339, None when not
+    reached. `cursor` leads to the older jobs.
+    """
 
     id: str
     pet_id: str
@@ -42,6 +44,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     reason: str
     source: str
+    run: int
     cursor: str
 
 
@@ -114,6 +117,7 @@ def _job(row: Any) -> JobRow:
         version=row["version"],
         reason=row["reason"],
         source=row["source"],
+        run=row["run"],
         cursor=encode_cursor(row["enqueued_at"], row["id"]),
     )
 

@@ -1,4 +1,4 @@
-"""Records of the three topics become messages. Pure; called by `projections.batches`."""
+"""Records of the projector's topics become messages. Pure; called by `projections.batches`."""
 
 from __future__ import annotations
 
@@ -8,30 +8,24 @@ from typing import Final
 
 import msgspec
 
+from projections.dead_letters import decode_letter, decode_letter_action
 from projections.jobs import check_command, check_status
 from projections.text import moment
 from schemas import commands
 from schemas.codec import decode_version
 from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages
-from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
+from schemas.dead_letters import DEAD_LETTER_ACTION_TYPE, DeadLetterAction
+from schemas.errors import DeadLetter, UnknownVersion
 from schemas.headers import header
 from schemas.ids import check_id
-from schemas.public import JOB_STATUS_TYPE, JobStatus
+from schemas.public import DEAD_LETTER_TYPE, JOB_STATUS_TYPE, DeadLetterRecord, JobStatus
 from schemas.topics import Topics
 from schemas.versions import PET_VERSION_TYPE, PetVersion
 
-Message = EmbedImages | JobStatus | PetVersion
+Message = EmbedImages | JobStatus | PetVersion | DeadLetterRecord | DeadLetterAction
 VERSION_FORMAT: Final = 1
 _TYPE: Final = re.compile(r"(?P<name>.+)\.v(?P<number>\d+)")
 _status = msgspec.json.Decoder(JobStatus)
-
-
-class _Tag(msgspec.Struct):
-    type: str = "EmbedImages"
-    version: int = 1
-
-
-_tag = msgspec.json.Decoder(_Tag)
 
 
 class RecordDecoder:
@@ -42,6 +36,8 @@ class RecordDecoder:
             topics.jobs.name: (EMBED_IMAGES_TYPE, decode_command),
             topics.jobs_status.name: (JOB_STATUS_TYPE, decode_status),
             topics.pet_versions.name: (PET_VERSION_TYPE, decode_pet_version),
+            topics.deadletter.name: (DEAD_LETTER_TYPE, decode_letter),
+            topics.deadletter_actions.name: (DEAD_LETTER_ACTION_TYPE, decode_letter_action),
         }
 
     def decode(self, topic: str, value: bytes | None, headers: Iterable[tuple[str, bytes]] | None) -> Message:
@@ -62,16 +58,7 @@ def check_type(written: str, known: str) -> None:
 
 def decode_command(value: bytes) -> EmbedImages:
     """A command of `media.jobs`, by the one decoder that the embed agent uses too, whose row fits its table."""
-    try:
-        command = commands.decode_command(value)
-    except InvalidInput:
-        raise
-    except DeadLetter as error:
-        # UnknownVersion stops the projector, so what no release writes must not pass for it, nor the other way round:
-        # a newer release may have changed any field, of which the decoder names the first.
-        if _may_be_newer(value):
-            raise UnknownVersion(f"a newer release's command: {error}") from error
-        raise DeadLetter(str(error)) from error
+    command = commands.decode_command(value)
     check_command(command)
     return command
 
@@ -94,12 +81,3 @@ def decode_pet_version(value: bytes) -> PetVersion:
     check_id(version.pet_id, "pet_id")
     moment(version.time, "time")
     return version
-
-
-def _may_be_newer(value: bytes) -> bool:
-    """Whether a later release may have written the command: one of another type, or of a later version."""
-    try:
-        tag = _tag.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return tag.type != "EmbedImages" or tag.version > 1

@@ -27,7 +27,10 @@ _AWAY: Final = (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSErr
 
 
 class CacheRefresher:
-    """Stores the latest answer of the pets it is told of; `stale` are those still to do."""
+    """Stores the latest answer of the pets it is told of; `stale` are those still to do.
+
+    Every method raises asyncpg.SyntaxOrAccessError when the database refuses the statements themselves.
+    """
 
     def __init__(self, *, reader: ClusterReader, cache: AnswerCache, metrics: ProjectorMetrics) -> None:
         self._reader = reader
@@ -54,6 +57,8 @@ class CacheRefresher:
             try:
                 async with asyncio.timeout(_TIMEOUT):
                     await self._store_one(pet_id)
+            except asyncpg.SyntaxOrAccessError:
+                raise  # no waiting mends a schema or a grant
             except _AWAY as error:
                 self._metrics.cache_errors.inc()
                 self._retry_at = asyncio.get_running_loop().time() + self._delay

@@ -1,4 +1,4 @@
-"""The projector: reads commands, states and versions, and keeps Postgres and the Redis cache up to date.
+"""The projector: reads commands, states, versions and dead letters, and keeps Postgres and the Redis cache up to date.
 
 Run by `app` as the role `project`. A plain consumer whose position stands beside its rows:
 
@@ -15,20 +15,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from projections.batches import BatchWriter, Replay
 from projections.cache import AnswerCache
+from projections.dead_letters import count_open
+from projections.membership import Membership
 from projections.partition import DeadLetterSink, PartitionWriter, PositionMoved
 from projections.positions import Position, load_positions, store_cached
 from projections.reader import ClusterReader
@@ -36,7 +36,8 @@ from projections.records import RecordDecoder
 from projections.refresh import CacheRefresher
 from projections.telemetry import ProjectorMetrics
 from projections.text import moment
-from schemas.errors import RetryLater, StopProcess
+from projections.waiting import Patience, Stopped, unless_set
+from schemas.errors import StopProcess
 from schemas.topics import Topics
 from schemas.versions import PetVersion
 
@@ -47,79 +48,72 @@ POLL_RECORDS: Final = 500
 CHUNK_RECORDS: Final = 200
 WRITERS: Final = 4
 BOOKKEEPING_SECONDS: Final = 1.0
-FIRST_DELAY: Final = 0.1
-LONGEST_DELAY: Final = 5.0
+COUNTING_SECONDS: Final = 10.0
 STOP_TIMEOUT: Final = 10.0
 COMMIT_TIMEOUT: Final = 5.0
-_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, RetryLater, OSError, TimeoutError)
-
-T = TypeVar("T")
-
-
-class _Stopping(Exception):
-    """Ends a retry when the projector is to stop."""
 
 
 class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """Keeps the projection up to date from `start` to `stop`; `run` is the same for a caller that waits.
 
     `pool`: an asyncpg pool of at least two connections. `replay`: see `projections.batches.Replay`. `dead_letter`: see
-    `projections.partition.DeadLetterSink`. `instance_id`: static membership of the group, so that a quick restart moves
-    no partition.
+    `projections.partition.DeadLetterSink`.
     """
 
     def __init__(
         self,
         *,
-        bootstrap_servers: str,
+        membership: Membership,
         topics: Topics,
         pool: Any,
         cache: AnswerCache,
         replay: Replay,
         dead_letter: DeadLetterSink,
-        group_id: str = "media-project",
-        client_id: str = "media-project",
-        instance_id: str | None = None,
         metrics: ProjectorMetrics | None = None,
-        consumer_options: dict[str, Any] | None = None,
     ) -> None:
         self._metrics = metrics or ProjectorMetrics()
+        self._membership = membership
         self._pool = pool
         # Versions first: when a job is seen to have succeeded, its version is already readable.
-        self._order = [topics.pet_versions.name, topics.jobs.name, topics.jobs_status.name]
-        self._options = {
-            "bootstrap_servers": bootstrap_servers,
-            "group_id": group_id,
-            "client_id": client_id,
-            "group_instance_id": instance_id,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
-            # Short, since a partition whose records we hold is left out of the next fetch, which waits this long.
-            "fetch_max_wait_ms": 20,
-            # A pet has one partition number on all topics; by range, one member gets that number of each topic.
-            "partition_assignment_strategy": (RangePartitionAssignor,),
-            **(consumer_options or {}),
-        }
+        self._order = [
+            topics.pet_versions.name,
+            topics.jobs.name,
+            topics.jobs_status.name,
+            topics.deadletter.name,
+            topics.deadletter_actions.name,
+        ]
         self._writer = PartitionWriter(
             pool=pool,
             decoder=RecordDecoder(topics),
             writer=BatchWriter(replay=replay, metrics=self._metrics),
             dead_letter=dead_letter,
+            terminal_topic=topics.deadletter.name,
             metrics=self._metrics,
         )
         self._refresher = CacheRefresher(reader=ClusterReader(pool), cache=cache, metrics=self._metrics)
         self._positions: dict[TopicPartition, Position] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._bookkeeping_at = 0.0
+        self._counting_at = 0.0
         self._consumer: Any = None
         self._stopping = asyncio.Event()
+        self._patience = Patience(self._stopping, self._metrics.postgres_errors)
         self._task: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether every partition that the group gave us stands at its stored position."""
+        """Whether it reads every partition that the group gave it, and nothing that it needs is away."""
+        return not self.waits_for
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for, in words for readiness; empty when ready."""
+        if away := self._patience.waits_for:
+            return f"waiting for {away}"
         assigned = self._consumer.assignment() if self._consumer is not None else ()
-        return bool(assigned) and all(tp in self._positions for tp in assigned)
+        if not assigned:
+            return "joining the consumer group"
+        return "" if all(tp in self._positions for tp in assigned) else "reading stored positions"
 
     async def start(self) -> None:
         """Begin in the background. An error that ends the loop is raised by `stop` and `wait`."""
@@ -139,11 +133,11 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
     async def run(self) -> None:
         """Project until `stop` is called. Raises StopProcess when going on would lose something."""
         try:
-            await self._until_done(self._connect)
+            await self._patience.until_done(self._connect)
             while not self._stopping.is_set():
-                await self._until_done(self._cycle)
-            await self._until_done(self._bookkeep)
-        except _Stopping:
+                await self._patience.until_done(self._cycle)
+            await self._patience.until_done(self._bookkeep)
+        except Stopped:
             log.info("projector_stopped_while_waiting")
         finally:
             await self._disconnect()
@@ -158,10 +152,11 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
 
     async def _connect(self) -> None:
         await self._disconnect()
-        self._consumer = AIOKafkaConsumer(**self._options)
+        self._consumer = self._membership.consumer()
         self._consumer.subscribe(self._order, listener=self)
-        await self._consumer.start()
-        log.info("projector_started", group=self._options["group_id"], topics=self._order)
+        # It waits for brokers that do not answer, and for the group, without a limit of its own.
+        await unless_set(self._stopping, self._consumer.start())
+        log.info("projector_started", group=self._membership.group_id, topics=self._order)
 
     async def _disconnect(self) -> None:
         if self._consumer is None:
@@ -229,7 +224,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         for start in range(0, len(records), CHUNK_RECORDS):
             chunk = records[start : start + CHUNK_RECORDS]
             try:
-                versions = await self._until_done(partial(self._writer.write, tp, position, chunk))
+                versions = await self._patience.until_done(partial(self._writer.write, tp, position, chunk))
             except PositionMoved as moved:
                 log.warning("position_moved", reason=str(moved))
                 self._forget([tp])
@@ -237,28 +232,15 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             await self._refresher.refresh({version.pet_id for version in versions})
             self._observe(versions)
 
-    async def _until_done(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `work` while Postgres or Kafka is away; nothing is skipped."""
-        delay = FIRST_DELAY
-        while True:
-            try:
-                return await work()
-            except asyncpg.UndefinedTableError as error:
-                raise StopProcess(f"the database lacks a table ({error}): run the migrations") from error
-            except _AWAY as error:
-                self._metrics.postgres_errors.inc()
-                log.warning("projector_waits", error=repr(error), retry_in=delay)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
-            if self._stopping.is_set():
-                raise _Stopping
-            delay = min(2 * delay, LONGEST_DELAY)
-
     async def _bookkeep_sometimes(self) -> None:
         now = asyncio.get_running_loop().time()
         if now >= self._bookkeeping_at:
             self._bookkeeping_at = now + BOOKKEEPING_SECONDS
             await self._bookkeep()
+        if now >= self._counting_at:
+            self._counting_at = now + COUNTING_SECONDS
+            async with self._pool.acquire() as connection:
+                self._metrics.open_letters.set(await count_open(connection))
 
     async def _bookkeep(self) -> None:
         """Store how far the cache is up to date, and tell the group how far the rows are."""

@@ -1,4 +1,4 @@
-"""The projector role: versions and job messages → Postgres and the answer cache."""
+"""The projector role: versions and job messages → Postgres and the answer cache; beside it, the sweeper."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import Any
 import msgspec
 from aiokafka import ConsumerRecord
 
-from app.clients import create_producer, open_pool, open_redis
+from app.clients import PING_SECONDS, create_producer, open_pool, open_redis, start_producer, stop_producer
 from app.faust_apps import group_id
-from app.roles.bridge import PING_SECONDS, start_producer, stop_producer
+from app.roles.loops import run_together
+from app.roles.membership import membership
 from app.roles.role import Role, stop_signal
 from app.settings import Settings
 from app.telemetry import metric_defs as defs
 from app.telemetry.health import Check, ping_check
 from projections.cache import AnswerCache
+from projections.frontier import Groups
 from projections.rebuild import LogVersions
 from projections.runner import Projector
+from projections.sweeper import Sweeper, SweeperMetrics
 from projections.telemetry import ProjectorMetrics
 from schemas.headers import build_headers, timestamp
 from schemas.ids import message_id
 from schemas.public import DEAD_LETTER_TYPE, DeadLetterRecord
+from schemas.topics import position_of
 
 SOURCE = "/project"
 
@@ -33,57 +37,48 @@ def run(settings: Settings) -> None:
 
 
 async def _run(role: Role) -> None:
-    stopping = stop_signal()
+    stopping = stop_signal(role.settings.shutdown_seconds)
     settings = role.settings
     redis, pool = open_redis(settings), open_pool(settings)
     producer = create_producer(settings, "media-project")
     projector = _projector(role, redis, pool, producer)
 
     async def readiness() -> dict[str, Check]:
-        ready = projector.ready
         return {
             "redis": await ping_check(redis.ping, PING_SECONDS),
             "postgres": await ping_check(lambda: pool.fetchval("SELECT 1"), PING_SECONDS),
-            "projector": Check(ready, "reading" if ready else "joining the consumer group"),
+            "projector": Check(projector.ready, projector.waits_for or "reading"),
         }
 
     async with role.operated(readiness), pool:
-        await start_producer(producer)
-        await projector.start()
-        ended = asyncio.create_task(projector.wait())
-        stop = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
-            await projector.stop()  # raises what ended it, so that the supervisor sees a failed process
-            await ended
+            if await start_producer(producer, stopping):
+                await run_together((projector, _sweeper(role, pool, producer)), stopping)
         finally:
-            stop.cancel()
             await stop_producer(producer)
             await redis.aclose()
 
 
 def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
     settings, metrics = role.settings, role.metrics
-    name = group_id(settings, "project")
 
     async def dead_letter(record: ConsumerRecord, reason: str) -> None:
         await _send_dead_letter(producer, settings.topics().deadletter.name, record, reason)
 
     return Projector(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        membership=membership(settings, "project"),
         topics=settings.topics(),
         pool=pool,
         cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
         replay=LogVersions(bootstrap_servers=settings.kafka_bootstrap_servers, topics=settings.topics()).replay,
         dead_letter=dead_letter,
-        group_id=name,
-        client_id=name,
-        instance_id=f"{name}-{settings.worker_id}",
         metrics=ProjectorMetrics(
             versions_applied=metrics.counter(defs.VERSIONS_APPLIED),
             versions_ignored=metrics.counter(defs.VERSIONS_SKIPPED),
             gaps=metrics.counter(defs.PROJECTION_GAPS),
-            dead_letters=metrics.counter(defs.DEAD_LETTERS, subject="fact"),
+            dead_letters=lambda subject: metrics.counter(defs.DEAD_LETTERS, subject=subject),
+            unreadable_letters=metrics.counter(defs.UNREADABLE_LETTERS),
+            open_letters=metrics.gauge(defs.OPEN_LETTERS),
             cache_errors=metrics.counter(defs.CACHE_FAILURES, operation="refresh"),
             versions_replayed=metrics.counter(defs.VERSIONS_REPLAYED),
             job_messages=metrics.counter(defs.JOB_MESSAGES),
@@ -92,13 +87,27 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
             readable_seconds=metrics.histogram(defs.READABLE_SECONDS),
             batch_seconds=metrics.histogram(defs.PROJECTION_SECONDS),
         ),
-        consumer_options={"session_timeout_ms": int(settings.kafka_session_timeout_seconds * 1000)},
+    )
+
+
+def _sweeper(role: Role, pool: Any, producer: Any) -> Sweeper:
+    settings, metrics = role.settings, role.metrics
+    return Sweeper(
+        pool=pool,
+        producer=producer,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        topics=settings.topics(),
+        groups=Groups(**{name: group_id(settings, name) for name in ("embed", "fold", "retry")}),
+        deadline_s=settings.sweep_deadline_seconds,
+        interval_s=settings.sweep_interval_seconds,
+        rate_per_s=settings.sweep_rate_per_second,
+        metrics=SweeperMetrics(swept=metrics.counter(defs.SWEPT), errors=metrics.counter(defs.SWEEP_ERRORS)),
     )
 
 
 async def _send_dead_letter(producer: Any, topic: str, record: ConsumerRecord, reason: str) -> None:
     """Keep a message that cannot be projected. Returns when the broker has it."""
-    source_id = f"{record.topic}/{record.partition}/{record.offset}"
+    source_id = position_of(record)
     letter = DeadLetterRecord(
         subject="fact",
         kind="not_projected",

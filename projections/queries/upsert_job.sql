@@ -1,20 +1,27 @@
--- Merge one message about a job into its row: `progress` (try, then rank of the state) only grows, whatever came first.
+-- Merge one message about a job into its row: `progress` (run, try, rank of the state) only grows, whatever came first.
 INSERT INTO cluster_jobs AS j (
     id, pet_id, job_id, status, attempts, progress, enqueued_at, started_at, completed_at,
-    image_count, placed, known, failed, failed_images, version, last_error, outcome_progress, reason, source
+    image_count, placed, known, failed, failed_images, version, last_error, outcome_progress, reason, source, run
 )
 VALUES (
     $1, $2, $3, $4, $5, $6, $7, $8, $9,
-    $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
+    $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20
 )
 ON CONFLICT (id) DO UPDATE SET
     status = CASE WHEN excluded.progress > j.progress THEN excluded.status ELSE j.status END,
-    attempts = greatest(j.attempts, excluded.attempts),
+    attempts = CASE WHEN excluded.progress > j.progress THEN excluded.attempts ELSE j.attempts END,
     progress = greatest(j.progress, excluded.progress),
+    run = greatest(j.run, excluded.run),
     enqueued_at = least(j.enqueued_at, excluded.enqueued_at),
-    started_at = least(j.started_at, excluded.started_at),
+    started_at = CASE
+        WHEN excluded.run > j.run THEN excluded.started_at
+        WHEN excluded.run = j.run THEN least(j.started_at, excluded.started_at)
+        ELSE j.started_at END,
     completed_at = CASE WHEN excluded.progress > j.progress THEN excluded.completed_at ELSE j.completed_at END,
-    image_count = greatest(j.image_count, excluded.image_count),
+    image_count = CASE
+        WHEN excluded.run > j.run THEN excluded.image_count
+        WHEN excluded.run = j.run THEN greatest(j.image_count, excluded.image_count)
+        ELSE j.image_count END,
     placed = CASE WHEN excluded.progress > j.progress THEN excluded.placed ELSE j.placed END,
     known = CASE WHEN excluded.progress > j.progress THEN excluded.known ELSE j.known END,
     failed = CASE WHEN excluded.progress > j.progress THEN excluded.failed ELSE j.failed END,

@@ -10,8 +10,11 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
+from projections.batches import Replay
 from projections.cache import AnswerCache
+from projections.membership import Membership
 from projections.runner import Projector
+from projections.telemetry import ProjectorMetrics
 from schemas.answers import ClusterAnswer
 from schemas.codec import encode_version
 from schemas.commands import EmbedImages
@@ -46,23 +49,40 @@ class Rig:
     replays: list[tuple[str, int, int]] = field(default_factory=list)
     dead: list[tuple[str, bytes | None, str]] = field(default_factory=list)
 
-    def projector(self, **options: Any) -> Projector:
-        arguments: dict[str, Any] = {
-            "bootstrap_servers": self.bootstrap_servers,
-            "topics": self.topics,
-            "pool": self.pool,
-            "cache": self.cache,
-            "replay": self.replay,
-            "dead_letter": self.dead_letter,
-            "group_id": f"{self.topics.prefix}project",
-            "consumer_options": QUICK_GROUP,
-            **options,
-        }
-        return Projector(**arguments)
+    def projector(
+        self,
+        *,
+        group: str = "project",
+        bootstrap_servers: str = "",
+        pool: Any = None,
+        replay: Replay | None = None,
+        metrics: ProjectorMetrics | None = None,
+    ) -> Projector:
+        membership = Membership(
+            bootstrap_servers=bootstrap_servers or self.bootstrap_servers,
+            group_id=f"{self.topics.prefix}{group}",
+            options=QUICK_GROUP,
+        )
+        return Projector(
+            membership=membership,
+            topics=self.topics,
+            pool=pool or self.pool,
+            cache=self.cache,
+            replay=replay or self.replay,
+            dead_letter=self.dead_letter,
+            metrics=metrics,
+        )
 
     @asynccontextmanager
-    async def running(self, **options: Any) -> AsyncIterator[Projector]:
-        projector = self.projector(**options)
+    async def running(
+        self,
+        *,
+        group: str = "project",
+        pool: Any = None,
+        replay: Replay | None = None,
+        metrics: ProjectorMetrics | None = None,
+    ) -> AsyncIterator[Projector]:
+        projector = self.projector(group=group, pool=pool, replay=replay, metrics=metrics)
         await projector.start()
         try:
             yield projector

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from projections.jobs import record_command, record_status
+from projections.jobs import RecordedCommand, record_commands, record_statuses
 from projections.reader import MAX_PAGE, ClusterReader, JobRow
 from schemas.commands import EmbedImages
 from schemas.errors import InvalidInput
@@ -45,9 +45,9 @@ async def record(pool: Any, *messages: EmbedImages | JobStatus) -> None:
     async with pool.acquire() as connection, connection.transaction():
         for message in messages:
             if isinstance(message, EmbedImages):
-                await record_command(connection, message, recorded_at=RECEIVED)
+                await record_commands(connection, [RecordedCommand(message, RECEIVED)])
             else:
-                await record_status(connection, message)
+                await record_statuses(connection, [message])
 
 
 async def job(reader: ClusterReader, job_id: str = "job_1") -> JobRow:

@@ -22,6 +22,8 @@ TABLES = {
     "cluster_members",
     "cluster_snapshots",
     "cluster_summaries",
+    "dead_letter_actions",
+    "dead_letters",
     "pet_clusters",
     "projection_generations",
     "projection_positions",

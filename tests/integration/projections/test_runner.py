@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from redis.asyncio import Redis
 
 from app.local.kafka import KafkaServer
+from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer
 from projections.cache import AnswerCache
+from projections.migrate import upgrade
+from projections.pool import create_pool
 from projections.reader import ClusterReader
 from projections.telemetry import ProjectorMetrics
 from schemas.commands import EmbedImages
@@ -99,7 +104,7 @@ async def test_a_killed_projector_leaves_nothing_half_done(rig: Rig, redis_url: 
     before = await rig.pool.fetch("SELECT id, created_at FROM pet_clusters")
     assert len(before) < 600, "the kill came too late to prove anything"
 
-    async with rig.running(group_id=f"{rig.topics.prefix}after"):
+    async with rig.running(group="after"):
         for album in albums:
             await rig.until_cached(album.pet_id, 200)
             await check_album(rig, album)
@@ -130,7 +135,33 @@ async def test_a_gap_that_the_log_cannot_fill_holds_up_no_other_pet(rig: Rig) ->
         ("media.pet-versions", "version 3 follows 0: the log lacks what lies between"),
         ("media.pet-versions", "version 4 follows 0: the log lacks what lies between"),
     ]
-    assert len(rig.replays) <= 2, "the log is not read again for a gap that it could not fill"
+    assert rig.replays == [("101", 0, 0)], "the log is not read again for a gap that it could not fill"
+
+
+@pytest.mark.parametrize(
+    ("between", "reason"),
+    [
+        ((version("101", 1),), "the log lacks what lies between"),
+        ((version("101", 1), version("101", 2, image_count=2**31)), "what lies between cannot be written: image_count"),
+        ((version("101", 1, (member("a", 2**31),)),), "what lies between cannot be written: invalid input"),
+        ((version("101", 1, (member("a", 0, 5.0),)),), "what lies between cannot be written: new row for relation"),
+    ],
+    ids=["a part is missing", "a count fits no column", "a number fits no column", "Postgres refuses a row"],
+)
+async def test_a_gap_that_stays_is_read_from_the_log_once(
+    rig: Rig, pool: Any, between: tuple[PetVersion, ...], reason: str
+) -> None:
+    """Each reading folds the whole partition, and a pet may have thousands of later versions."""
+    await pool.execute("ALTER TABLE cluster_members ADD CHECK (score <= 1)")
+    rig.log["101"] = list(between)
+    later = [version("101", number) for number in range(4, 10)]
+    async with rig.running():
+        await rig.send(*later, version("102", 1), partition=0)
+        await rig.until_cached("102", 1)
+    reasons = [told for _, _, told in rig.dead]
+    assert len(reasons) == len(later)
+    assert all(told.startswith(f"version {n} follows 0: {reason}") for n, told in enumerate(reasons, start=4)), reasons
+    assert rig.replays == [("101", 0, 0)]
 
 
 async def test_garbage_is_dead_lettered_once_and_what_follows_is_applied(rig: Rig, pool: Any) -> None:
@@ -182,10 +213,57 @@ async def test_a_database_of_another_broker_stops_the_process(rig: Rig, pool: An
         await asyncio.wait_for(rig.projector().run(), 30)
 
 
-async def test_a_database_without_tables_stops_the_process(rig: Rig, pool: Any) -> None:
-    await pool.execute("DROP TABLE projection_positions")
-    with pytest.raises(StopProcess, match="run the migrations"):
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("DROP TABLE projection_positions", "UndefinedTableError"),
+        ("ALTER TABLE projection_positions RENAME COLUMN next_offset TO following", "UndefinedColumnError"),
+        ("ALTER TABLE cluster_jobs DROP COLUMN last_error", "UndefinedColumnError"),
+        ("DROP TABLE projection_generations", "UndefinedTableError"),
+    ],
+    ids=["positions: no table", "positions: no column", "rows: no column", "answers: no table"],
+)
+async def test_a_database_of_another_release_stops_the_process(rig: Rig, pool: Any, statement: str, error: str) -> None:
+    await pool.execute(statement)
+    await rig.send(EmbedImages(pet_id="101", job_id="job_1"), version("101", 1))
+    with pytest.raises(StopProcess, match=rf"{error}: .*run the migrations"):
         await asyncio.wait_for(rig.projector().run(), 30)
+    assert rig.dead == []
+
+
+async def test_a_missing_grant_stops_the_process(rig: Rig, pool: Any, database_url: str) -> None:
+    name = f"user_{uuid.uuid4().hex}"
+    await pool.execute(f"CREATE ROLE {name} LOGIN")
+    url = database_url.replace("postgres@", f"{name}@")
+    try:
+        async with create_pool(url, size=4, statement_timeout_ms=20_000, ssl_mode="disable") as powerless:
+            with pytest.raises(StopProcess, match=r"permission denied.*grant it"):
+                await asyncio.wait_for(rig.projector(pool=powerless).run(), 30)
+    finally:
+        await pool.execute(f"DROP ROLE {name}")
+
+
+async def test_while_postgres_is_away_the_projector_is_not_ready_and_goes_on_later(rig: Rig, tmp_path: Path) -> None:
+    own = PostgresServer(tmp_path / "postgres")
+    own.start()
+    upgrade(own.url)
+    try:
+        async with create_pool(own.url, size=4, statement_timeout_ms=20_000, ssl_mode="disable") as pool:
+            rig.pool = pool
+            async with rig.running() as projector:
+                assert (projector.ready, projector.waits_for) == (False, "joining the consumer group")
+                await rig.send(version("101", 1))
+                await rig.until_version("101", 1)
+                assert (projector.ready, projector.waits_for) == (True, "")
+                own.kill()
+                await rig.send(version("101", 2))
+                await eventually(lambda: asyncio.sleep(0, projector.waits_for.startswith("waiting for Postgres: ")))
+                assert not projector.ready
+                own.start()
+                await rig.until_version("101", 2)
+                await eventually(lambda: asyncio.sleep(0, projector.ready))
+    finally:
+        own.stop()
 
 
 async def test_two_owners_of_a_partition_write_everything_once(rig: Rig) -> None:
@@ -193,10 +271,9 @@ async def test_two_owners_of_a_partition_write_everything_once(rig: Rig) -> None
     albums = [Album(str(100 + number), seed=number) for number in range(3)]
     applied = Counted()
     metrics = ProjectorMetrics(versions_applied=applied)
-    prefix = rig.topics.prefix
     async with (
-        rig.running(group_id=f"{prefix}a", metrics=metrics) as one,
-        rig.running(group_id=f"{prefix}b", metrics=metrics) as other,
+        rig.running(group="a", metrics=metrics) as one,
+        rig.running(group="b", metrics=metrics) as other,
     ):
         await eventually(lambda: asyncio.sleep(0, one.ready and other.ready))
         for _ in range(4):
@@ -280,8 +357,16 @@ async def test_the_groups_offsets_show_how_far_the_rows_are(rig: Rig) -> None:
     assert committed == 2
 
 
-async def test_stopping_while_kafka_is_away_returns(rig: Rig) -> None:
-    projector = rig.projector(bootstrap_servers="127.0.0.1:1")
-    await projector.start()
-    assert not projector.ready
-    await asyncio.wait_for(projector.stop(), 30)
+@pytest.mark.parametrize("answers", ["refused", "silence"])
+async def test_stopping_while_kafka_is_away_returns(rig: Rig, answers: str) -> None:
+    with socket.socket() as broker:
+        broker.bind(("127.0.0.1", 0))
+        if answers == "silence":
+            broker.listen()
+        projector = rig.projector(bootstrap_servers=f"127.0.0.1:{broker.getsockname()[1]}")
+        await projector.start()
+        if answers == "refused":
+            await eventually(lambda: asyncio.sleep(0, projector.waits_for.startswith("waiting for Kafka: ")))
+        assert not projector.ready
+        # A client waits 40 s for a broker that accepts connections and says nothing.
+        await asyncio.wait_for(projector.stop(), 30)

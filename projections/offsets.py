@@ -1,0 +1,53 @@
+"""Where consumer groups and topics stand, as the broker tells. Used by `projections.sweeper`, for one round each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+
+class LogOffsets:
+    """Opened with ``async with``; every method raises KafkaError, or waits, while the broker is away."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._admin: Any = None
+        self._consumer: Any = None
+        self._opened = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opening:
+            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap_servers)
+            opening.push_async_callback(self._admin.close)
+            await self._admin.start()
+            self._consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, enable_auto_commit=False)
+            opening.push_async_callback(self._consumer.stop)
+            await self._consumer.start()
+            self._opened = opening.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._opened.aclose()
+
+    async def partitions(self, topic: str) -> list[int]:
+        """The partition numbers of a topic."""
+        (described,) = await self._admin.describe_topics([topic])
+        return sorted(partition["partition"] for partition in described["partitions"])
+
+    async def committed(self, group: str, asked: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The group's next offsets; where it has committed nothing, the first that the broker still has."""
+        if not asked:
+            return {}
+        found = await self._admin.list_consumer_group_offsets(group, partitions=list(asked))
+        offsets = {tp: found[tp].offset for tp in asked if tp in found and found[tp].offset >= 0}
+        missing = [tp for tp in asked if tp not in offsets]
+        return offsets | (await self._consumer.beginning_offsets(missing) if missing else {})
+
+    async def ends(self, asked: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The next offset that each partition will give."""
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(asked)) if asked else {}
+        return ends

@@ -1,0 +1,2 @@
+-- Read the original bytes of one letter.
+SELECT payload FROM dead_letters WHERE id = $1
