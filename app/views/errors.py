@@ -40,9 +40,37 @@ AMBIGUOUS_JOB_ID: Final = ErrorCode(
 INVALID_PARAMETER: Final = ErrorCode(
     "invalid_parameter", 422, "A parameter is not valid; `field` says which, `message` why."
 )
+INVALID_BODY: Final = ErrorCode("invalid_body", 422, "The body is not valid; `field` says where, `message` why.")
+LETTER_NOT_FOUND: Final = ErrorCode(
+    "dead_letter_not_found", 404, "No dead letter with this id is known; a letter appears a moment after it was sent."
+)
+LETTER_REFUSED: Final = ErrorCode(
+    "dead_letter_refused", 409, "The letter cannot be requeued, or no longer be discarded; `message` says why."
+)
+COUNT_CHANGED: Final = ErrorCode(
+    "count_changed", 409, "The filter takes another number of letters than expected; `count` is the present one."
+)
+TOO_MANY_LETTERS: Final = ErrorCode(
+    "too_many_letters", 409, "The filter takes more letters than one request may act on; `count` says how many."
+)
 STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does not answer; try again later.")
+KAFKA_UNAVAILABLE: Final = ErrorCode(
+    "kafka_unavailable", 503, "Kafka did not confirm in time; send the same again, a repeat changes nothing."
+)
 
-CATALOGUE: Final = (CLUSTERS_NOT_FOUND, JOB_NOT_FOUND, AMBIGUOUS_JOB_ID, INVALID_PARAMETER, STORE_UNAVAILABLE)
+CATALOGUE: Final = (
+    CLUSTERS_NOT_FOUND,
+    JOB_NOT_FOUND,
+    AMBIGUOUS_JOB_ID,
+    INVALID_PARAMETER,
+    INVALID_BODY,
+    LETTER_NOT_FOUND,
+    LETTER_REFUSED,
+    COUNT_CHANGED,
+    TOO_MANY_LETTERS,
+    STORE_UNAVAILABLE,
+    KAFKA_UNAVAILABLE,
+)
 
 
 class HttpError(Exception):
@@ -61,7 +89,7 @@ class PlainError(HttpError):
 class ApiError(HttpError):
     """Answers with an envelope. `message` defaults to the code's meaning; `fields` are put beside it."""
 
-    def __init__(self, code: ErrorCode, message: str = "", **fields: str) -> None:
+    def __init__(self, code: ErrorCode, message: str = "", **fields: str | int) -> None:
         super().__init__(code.code)
         self.code = code
         self.message = message or code.meaning

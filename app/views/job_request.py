@@ -1,7 +1,8 @@
 """The body of `POST /internal/cluster-jobs` → a validated job, or the errors as existing callers know them. Pure.
 
-The shape is pydantic's to judge, because its messages are part of the contract; what stands inside `payload` is judged
-by `bridges.translate`, so that a job is valid or not whichever way it comes.
+The shape is pydantic's to judge, because its messages are part of the contract; the fields, which may stand in the
+body, in its `payload` or in a `payload` inside that, are judged by `bridges.translate`, so that a job is valid or not
+whichever way it comes.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any, Final, NoReturn
 import msgspec
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from app.views.echo import bounded_echo, fits_64_bits, is_utf8, locate
 from app.views.errors import UNPARSABLE_DETAIL, PlainError
-from bridges.fields import check_tree
-from bridges.translate import MAX_DEPTH, JobRequest, parse_job
+from bridges.translate import JobRequest, parse_job
+from schemas.bounds import check_tree
 from schemas.errors import InvalidInput
 
-PAYLOAD_FIELDS: Final = ("image_ids", "labels", "coverage", "quality_score")
+DETAILS: Final = ("image_ids", "labels", "coverage", "quality_score")
+FIELDS: Final = ("pet_id", "job_id", "reason", "force", "metadata", "payload", *DETAILS)
+"""What a caller may give, at every depth. How long a job waits or was tried before is not the caller's to say."""
+_COVERAGE: Final = re.compile(r"(?P<head>(?:payload\.)*)coverage\.(?P<name>.*)", re.DOTALL)
 _PATH_PART: Final = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -46,7 +51,7 @@ def parse_request(raw: bytes, content_type: str | None, *, default_job_id: str, 
     except ValidationError as error:
         raise PlainError(422, _pydantic_errors(error)) from None
     try:
-        return parse_job(_accepted(body), default_job_id=default_job_id, traceparent=traceparent)
+        return parse_job(_accepted(body, document), default_job_id=default_job_id, traceparent=traceparent)
     except InvalidInput as error:
         raise PlainError(422, [_field_error(error, document)]) from None
 
@@ -65,14 +70,21 @@ def _document(raw: bytes, content_type: str | None) -> Any:
         raise PlainError(400, UNPARSABLE_DETAIL) from None
     if document is None:
         raise PlainError(422, [_missing_body()])
+    _check_values(document)
+    return document
+
+
+def _check_values(document: Any) -> None:
+    """Refuse what Python reads and other readers of the same job would not."""
     try:
-        check_tree(document, "body", MAX_DEPTH)
+        check_tree(document, "body")
         msgspec.json.encode(document)
     except InvalidInput as error:
-        raise PlainError(422, [_error(["body"], error.reason, None)]) from None
+        place = locate(document, lambda value: isinstance(value, int) and not fits_64_bits(value))
+        raise PlainError(422, [_error(["body", *place], error.reason, None)]) from None
     except UnicodeEncodeError:
-        raise PlainError(422, [_error(["body"], "holds half of a surrogate pair", None)]) from None
-    return document
+        place = locate(document, lambda value: isinstance(value, str) and not is_utf8(value))
+        raise PlainError(422, [_error(["body", *place], "holds half of a surrogate pair", None)]) from None
 
 
 def _is_json(content_type: str | None) -> bool:
@@ -83,10 +95,20 @@ def _is_json(content_type: str | None) -> bool:
     return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _accepted(body: ClusterJobBody) -> dict[str, Any]:
-    """The fields that a caller may give, nothing else, in the form that `parse_job` reads."""
-    payload = {name: body.payload[name] for name in PAYLOAD_FIELDS if name in body.payload}
-    return {**body.model_dump(exclude={"payload"}), "payload": payload}
+def _accepted(body: ClusterJobBody, document: dict[str, Any]) -> dict[str, Any]:
+    """The fields that a caller may give, nothing else, in the form that `parse_job` reads.
+
+    Of the body's own layer, what pydantic has made of them: it takes ``"true"`` for true, as it always has.
+    """
+    return _known(document | {name: getattr(body, name) for name in body.model_fields_set})
+
+
+def _known(layer: dict[str, Any]) -> dict[str, Any]:
+    """A layer and those inside it, without unknown keys."""
+    known: dict[str, Any] = {name: layer[name] for name in FIELDS if name in layer}
+    if isinstance(known.get("payload"), dict):
+        known["payload"] = _known(known["payload"])
+    return known
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -101,7 +123,10 @@ def _finite(text: str) -> float:
 
 
 def _pydantic_errors(error: ValidationError) -> list[dict[str, Any]]:
-    return [{**each, "loc": ["body", *each["loc"]]} for each in error.errors(include_url=False)]
+    return [
+        {**each, "loc": ["body", *each["loc"]], "input": bounded_echo(each["input"])}
+        for each in error.errors(include_url=False)
+    ]
 
 
 def _missing_body() -> dict[str, Any]:
@@ -119,7 +144,7 @@ def _json_error(error: json.JSONDecodeError) -> dict[str, Any]:
 
 
 def _error(loc: list[str | int], reason: str, value: object) -> dict[str, Any]:
-    return {"type": "value_error", "loc": loc, "msg": reason, "input": value}
+    return {"type": "value_error", "loc": loc, "msg": reason, "input": bounded_echo(value)}
 
 
 def _field_error(error: InvalidInput, document: Any) -> dict[str, Any]:
@@ -135,7 +160,7 @@ def _field_error(error: InvalidInput, document: Any) -> dict[str, Any]:
 
 def _path(field: str) -> list[str | int]:
     """``payload.image_ids[3]`` → ``["payload", "image_ids", 3]``; a name in `coverage` stays whole, dots and all."""
-    head, separator, name = field.partition(".coverage.")
-    if separator:
-        return [*_path(head), "coverage", name]
+    inside = _COVERAGE.fullmatch(field)
+    if inside is not None:
+        return [*_path(inside["head"]), "coverage", inside["name"]]
     return [int(index) if index else key for index, key in _PATH_PART.findall(field)]

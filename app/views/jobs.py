@@ -51,7 +51,7 @@ async def list_jobs(services: WebServices, request: web.Request) -> web.Response
     pet_id = request.match_info["pet_id"]
     if not is_id(pet_id):
         raise ApiError(errors.INVALID_PARAMETER, "is not a valid id", field="pet_id")
-    limit = _limit(request.query.get("limit"))
+    limit = page_limit(request.query.get("limit"), MAX_PAGE)
     try:
         async with asyncio.timeout(services.timeout):
             # One more than asked tells whether another page follows.
@@ -68,7 +68,9 @@ async def list_jobs(services: WebServices, request: web.Request) -> web.Response
 async def get_job(services: WebServices, request: web.Request) -> web.Response:
     """One job. A job id is unique within a pet only: `?pet_id=` chooses among several."""
     job_id, pet_id = request.match_info["job_id"], request.query.get("pet_id")
-    if not is_id(job_id) or not (pet_id is None or is_id(pet_id)):
+    if pet_id is not None and not is_id(pet_id):
+        raise ApiError(errors.INVALID_PARAMETER, "is not a valid id", field="pet_id")
+    if not is_id(job_id):
         raise ApiError(errors.JOB_NOT_FOUND)
     try:
         async with asyncio.timeout(services.timeout):
@@ -82,11 +84,12 @@ async def get_job(services: WebServices, request: web.Request) -> web.Response:
     return json_response(envelope(struct_bytes(_public(found[0]))))
 
 
-def _limit(text: str | None) -> int:
+def page_limit(text: str | None, most: int) -> int:
+    """The parameter `limit` of a list. Raises ApiError."""
     if text is None:
         return DEFAULT_PAGE
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_PAGE):
-        raise ApiError(errors.INVALID_PARAMETER, f"must be a whole number from 1 to {MAX_PAGE}", field="limit")
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= most):
+        raise ApiError(errors.INVALID_PARAMETER, f"must be a whole number from 1 to {most}", field="limit")
     return int(text)
 
 

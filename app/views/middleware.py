@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from app.telemetry import metric_defs as defs
 from app.telemetry.metrics import Metrics
 from app.views.auth import Handler, Middleware
-from app.views.errors import ApiError, PlainError
+from app.views.errors import UNPARSABLE_DETAIL, ApiError, PlainError
 from app.views.responses import detail_response, error_response
 
 log = structlog.get_logger(__name__)
@@ -50,6 +50,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return detail_response(405, "Method Not Allowed", headers={"Allow": ", ".join(sorted(error.allowed_methods))})
     except web.HTTPRequestEntityTooLarge:
         return detail_response(413, "Request Entity Too Large")
+    except web.RequestPayloadError:  # it breaks off, or is not compressed as its header says
+        return detail_response(400, UNPARSABLE_DETAIL)
     except web.HTTPException:
         raise
     except Exception:  # the last resort: a caller gets JSON, the operator the traceback

@@ -14,11 +14,14 @@ from aiohttp import web
 
 from app.telemetry.health import Check
 from app.views.auth import HEADER
+from app.views.dead_letters import ActedData, CountedData
 from app.views.errors import CATALOGUE
-from app.views.job_request import ClusterJobBody
+from app.views.job_schema import job_body_schema
+from app.views.letter_request import LetterBody, LettersBody
 from app.views.responses import json_bytes, json_response
 from app.views.route import Answer, Parameter, Route, RouteHandler
 from app.views.services import WebServices
+from projections.dead_letter_reader import DeadLetterDetail, DeadLetterRow
 from projections.reader import JobRow
 from schemas.answers import ClusterAnswer
 
@@ -83,7 +86,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "in": parameter.place,
         "required": parameter.place == "path",
         "description": parameter.meaning,
-        "schema": {"type": parameter.kind},
+        "schema": {"type": parameter.kind, **parameter.limits},
     }
 
 
@@ -101,20 +104,22 @@ def _content(schema: str, content_type: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    structs = (ClusterAnswer, JobRow, Check)
+    structs = (
+        *(ClusterAnswer, JobRow, Check),
+        *(DeadLetterRow, DeadLetterDetail, LetterBody, LettersBody, ActedData, CountedData),
+    )
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF + "{name}")
     job = schemas["JobRow"]
     # The cursor is told once for a page, as meta.next_cursor.
     job["properties"] = {name: schema for name, schema in job["properties"].items() if name != "cursor"}
     job["required"] = [name for name in job["required"] if name != "cursor"]
-    body = ClusterJobBody.model_json_schema(ref_template=_REF + "{model}")
     codes = {"type": "string", "enum": [code.code for code in CATALOGUE], "description": _catalogue()}
-    error = _object(code=codes, message={"type": "string"}, field={"type": "string"})
+    error = _object(code=codes, message={"type": "string"}, field={"type": "string"}, count={"type": "integer"})
     error["required"] = ["code", "message"]
     cursor = {"type": ["string", "null"]}
     return {
         **schemas,
-        "ClusterJobBody": body,
+        "ClusterJobBody": job_body_schema(_REF + "{model}"),
         "Object": {"type": "object"},
         "Text": {"type": "string"},
         "Status": _object(status={"type": "string"}),
@@ -127,6 +132,12 @@ def _schemas() -> dict[str, Any]:
         "ClustersEnvelope": _envelope({"$ref": f"{_REF}ClusterAnswer"}),
         "JobEnvelope": _envelope({"$ref": f"{_REF}JobRow"}),
         "JobsEnvelope": _envelope({"type": "array", "items": {"$ref": f"{_REF}JobRow"}}, _object(next_cursor=cursor)),
+        "DeadLetterEnvelope": _envelope({"$ref": f"{_REF}DeadLetterDetail"}),
+        "DeadLettersEnvelope": _envelope(
+            {"type": "array", "items": {"$ref": f"{_REF}DeadLetterRow"}}, _object(next_cursor=cursor)
+        ),
+        "ActedEnvelope": _envelope({"$ref": f"{_REF}ActedData"}),
+        "CountedEnvelope": _envelope({"$ref": f"{_REF}CountedData"}),
         "ErrorEnvelope": _envelope({"type": "null"}, error=error),
     }
 

@@ -1,4 +1,5 @@
-"""The web role's own Kafka producer: commands of submitted jobs → `media.jobs`. Started and stopped with the API.
+"""The web role's own Kafka producer: submitted jobs → `media.jobs`, operators' actions on dead letters → their topic.
+Started and stopped with the API.
 
 It connects in the background, so that the API starts and answers reads while Kafka is down; until it is connected, and
 whenever the broker does not confirm in time, a submit fails at once or within `timeout`.
@@ -16,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from app.views.services import KafkaUnavailable
-from bridges.messages import command_message
+from bridges.messages import Message, command_message
 from schemas.commands import EmbedImages
 from schemas.topics import MAX_MESSAGE_BYTES, Topics
 
@@ -29,7 +30,7 @@ _STOP_SECONDS: Final = 5.0
 
 
 class CommandProducer:
-    """An idempotent producer with acks=all. `timeout`: seconds for the broker's word on all commands of one job."""
+    """An idempotent producer with acks=all. `timeout`: seconds for the broker's word on all messages of one call."""
 
     def __init__(
         self, bootstrap_servers: str, topics: Topics, *, timeout: float, clock: Callable[[], datetime], client_id: str
@@ -61,22 +62,25 @@ class CommandProducer:
 
         After a failure some of them may stand in the topic nevertheless: their ids are those of any repeat.
         """
+        now = self._clock()
+        await self.send(
+            [
+                command_message(self._topics, command, ce_source=CE_SOURCE, now=now, traceparent=traceparent)
+                for command in commands
+            ]
+        )
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Returns after the broker has confirmed all messages. Raises KafkaUnavailable, as `submit` does."""
         producer = self._producer
         if producer is None:
             raise KafkaUnavailable("not connected")
-        now = self._clock()
         try:
             async with asyncio.timeout(self._timeout):
-                confirmations = []
-                for command in commands:
-                    message = command_message(
-                        self._topics, command, ce_source=CE_SOURCE, now=now, traceparent=traceparent
-                    )
-                    confirmations.append(
-                        await producer.send(
-                            message.topic, value=message.value, key=message.key, headers=message.headers
-                        )
-                    )
+                confirmations = [
+                    await producer.send(message.topic, value=message.value, key=message.key, headers=message.headers)
+                    for message in messages
+                ]
                 await asyncio.gather(*confirmations)
         except (KafkaError, OSError, TimeoutError) as error:
             self._replace(producer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,12 +15,13 @@ RouteHandler = Callable[[WebServices, web.Request], Awaitable[web.Response]]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter in the path, the query or the headers. `kind`: its JSON schema type."""
+    """A parameter in the path, the query or the headers. `kind`: its JSON schema type; `limits`: the rest of it."""
 
     name: str
     place: Literal["path", "query", "header"]
     meaning: str
     kind: Literal["string", "integer"] = "string"
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

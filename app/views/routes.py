@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from app.views import clusters, health, jobs
+from app.views import clusters, dead_letters, health, jobs
+from app.views.echo import MAX_ECHO_BYTES
 from app.views.route import Answer, Parameter, Route
+from schemas.dead_letters import ActionKind
 
-_PET: Final = Parameter("pet_id", "path", "The pet's id.")
+_PET: Final = Parameter(
+    "pet_id",
+    "path",
+    "The pet's id: 1 to 128 characters of A-Z a-z 0-9 . _ : - (no pet has any other, so that none is found).",
+)
 _NONE_MATCH: Final = Parameter("If-None-Match", "header", "ETag of the answer that the caller holds.")
 _UNCHANGED: Final = Answer(304, "The caller holds this version already.", headers=("ETag",))
 _STATUS: Final = "Status"
@@ -57,9 +64,19 @@ _JOBS: Final = (
                 _STATUS,
                 headers=("X-Job-Id", "Location"),
             ),
-            Answer(400, "The body is no JSON text.", _DETAIL),
+            Answer(
+                400,
+                "Nothing can be made of the body: it is not UTF-8, is nested too deeply, or holds NaN, Infinity or a "
+                "number that is too large to be read.",
+                _DETAIL,
+            ),
             Answer(413, "The body is too large.", _DETAIL),
-            Answer(422, "A field is not valid.", "ValidationErrors"),
+            Answer(
+                422,
+                "The body is not JSON (`loc` tells from where on), or a field is not valid (`loc` tells which). "
+                f"`input` repeats what stands there, up to about {MAX_ECHO_BYTES} bytes.",
+                "ValidationErrors",
+            ),
             Answer(503, "Kafka did not confirm in time; submit again with the same job_id.", _DETAIL),
         ),
         parameters=(Parameter("traceparent", "header", "W3C trace context, passed on with the job."),),
@@ -78,7 +95,13 @@ _JOBS: Final = (
         ),
         parameters=(
             _PET,
-            Parameter("limit", "query", f"Jobs on a page, 1 to {jobs.MAX_PAGE}.", "integer"),
+            Parameter(
+                "limit",
+                "query",
+                f"Jobs on a page, 1 to {jobs.MAX_PAGE}.",
+                "integer",
+                {"minimum": 1, "maximum": jobs.MAX_PAGE},
+            ),
             Parameter("cursor", "query", "`meta.next_cursor` of the page before."),
         ),
     ),
@@ -92,10 +115,11 @@ _JOBS: Final = (
             Answer(200, "The job.", "JobEnvelope"),
             Answer(404, "No such job is known (yet).", _ERROR),
             Answer(409, "Several pets have a job with this id.", _ERROR),
+            Answer(422, "`pet_id` is not a valid id.", _ERROR),
             Answer(503, "Postgres does not answer.", _ERROR),
         ),
         parameters=(
-            Parameter("job_id", "path", "The job's id."),
+            Parameter("job_id", "path", "The job's id, of the same form as a pet's; no job has any other."),
             Parameter("pet_id", "query", "Whose job; without it, an id that several pets' jobs have is a 409."),
         ),
     ),
@@ -141,4 +165,99 @@ _CLUSTERS: Final = (
     ),
 )
 
-ROUTES: Final = (*_HEALTH, *_JOBS, *_CLUSTERS)
+_LETTER: Final = Parameter("id", "path", "The letter's id, a UUID.")
+_LETTERS: Final = "/internal/dead-letters"
+_LETTERS_UNAVAILABLE: Final = Answer(503, "Postgres or Kafka does not answer; send the same again.", _ERROR)
+
+
+def _act_on_one(kind: ActionKind, summary: str, refusal: str) -> Route:
+    return Route(
+        "POST",
+        f"{_LETTERS}/{{id}}/{kind}",
+        f"{kind}_dead_letter",
+        summary,
+        partial(dead_letters.act_on_one, kind),
+        (
+            Answer(
+                202, "The broker has the actions; a repeat gives the same ones and changes nothing.", "ActedEnvelope"
+            ),
+            Answer(404, "No such letter is known (yet).", _ERROR),
+            Answer(409, refusal, _ERROR),
+            Answer(413, "The body is too large.", _DETAIL),
+            Answer(422, "The body is not valid.", _ERROR),
+            _LETTERS_UNAVAILABLE,
+        ),
+        parameters=(_LETTER,),
+        body="LetterBody",
+    )
+
+
+def _act_on_all(kind: ActionKind, summary: str) -> Route:
+    return Route(
+        "POST",
+        f"{_LETTERS}/{kind}",
+        f"{kind}_dead_letters",
+        summary,
+        partial(dead_letters.act_on_all, kind),
+        (
+            Answer(
+                200, "Without `expected_count`: how many letters the filter takes. Nothing was done.", "CountedEnvelope"
+            ),
+            Answer(
+                202, "The broker has the actions. `refused` names letters that nothing was done about.", "ActedEnvelope"
+            ),
+            Answer(409, "The filter takes another number of letters now, or too many.", _ERROR),
+            Answer(413, "The body is too large.", _DETAIL),
+            Answer(422, "The body is not valid.", _ERROR),
+            _LETTERS_UNAVAILABLE,
+        ),
+        body="LettersBody",
+    )
+
+
+_DEAD_LETTERS: Final = (
+    Route(
+        "GET",
+        _LETTERS,
+        "list_dead_letters",
+        "Dead letters, newest first; the open ones unless `state` says otherwise.",
+        dead_letters.list_letters,
+        (
+            Answer(200, "A page.", "DeadLettersEnvelope"),
+            Answer(422, "A parameter is not valid.", _ERROR),
+            Answer(503, "Postgres does not answer.", _ERROR),
+        ),
+        parameters=(
+            Parameter("state", "query", "`open` (default), `requeued`, `discarded` or `all`."),
+            Parameter("subject", "query", "`entry`, `command`, `image`, `job` or `fact`."),
+            Parameter("kind", "query", "The cause's word, e.g. `not_found`."),
+            Parameter("pet_id", "query", "Of this pet."),
+            Parameter("job_id", "query", "Of this job."),
+            Parameter("since", "query", "Failed at this time or later, RFC 3339."),
+            Parameter("until", "query", "Failed before this time, RFC 3339."),
+            Parameter("limit", "query", f"Letters on a page, 1 to {dead_letters.MAX_PAGE}.", "integer"),
+            Parameter("cursor", "query", "`meta.next_cursor` of the page before."),
+        ),
+    ),
+    Route(
+        "GET",
+        f"{_LETTERS}/{{id}}",
+        "get_dead_letter",
+        "One dead letter with its payload.",
+        dead_letters.get_letter,
+        (
+            Answer(200, "The letter.", "DeadLetterEnvelope"),
+            Answer(404, "No such letter is known (yet).", _ERROR),
+            Answer(503, "Postgres does not answer.", _ERROR),
+        ),
+        parameters=(_LETTER,),
+    ),
+    _act_on_one(
+        "requeue", "Submit what a letter is about again.", "Nothing can be submitted again; the message says why."
+    ),
+    _act_on_one("discard", "Mark a letter as done with.", "It was requeued already."),
+    _act_on_all("requeue", "Submit what a filter's letters are about again; a count first."),
+    _act_on_all("discard", "Mark a filter's letters as done with; a count first."),
+)
+
+ROUTES: Final = (*_HEALTH, *_JOBS, *_CLUSTERS, *_DEAD_LETTERS)

@@ -11,6 +11,7 @@ from typing import Protocol
 import asyncpg
 from redis.exceptions import RedisError
 
+from app.dead_letters.desk import LetterDesk
 from app.telemetry.health import Check, Readiness
 from app.telemetry.metrics import Metrics
 from projections.reader import JobRow
@@ -82,6 +83,7 @@ class WebServices:
     reader: Reader
     cache: Cache
     submit: Submit
+    letters: LetterDesk
     redis_ping: Callable[[], Awaitable[object]]
     kafka_ping: Callable[[], Awaitable[object]]
     clock: Callable[[], datetime]

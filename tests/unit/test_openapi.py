@@ -30,6 +30,7 @@ def registered(tmp_path: Path, pages: bool) -> set[tuple[str, str]]:
         reader=unused,
         cache=unused,
         submit=unused,
+        letters=unused,
         redis_ping=unused,
         kafka_ping=unused,
         clock=lambda: datetime.now(UTC),

@@ -1,0 +1,174 @@
+"""The dead-letter desk in a terminal: tables of letters, counts before acting. Run by `app.commands.dead_letters`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO
+from uuid import UUID
+
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app.clients import create_producer, open_pool, stop_producer
+from app.dead_letters.desk import CountChanged, LetterDesk, LetterNotFound, RefusedLetter, Result
+from app.dead_letters.request import Request
+from app.dead_letters.resolution import Refused
+from app.settings import Settings
+from app.views.services import STORE_ERRORS
+from bridges.messages import Message
+from projections.dead_letter_reader import DeadLetterRow, LetterReader
+from schemas.errors import StopProcess
+
+CE_SOURCE: Final = "/cli"
+SEND_SECONDS: Final = 30.0
+READ_SECONDS: Final = 30.0
+PIPE_WIDTH: Final = 240
+"""Columns of a table that goes into a file or a pipe, so that nothing is folded."""
+
+
+class _Sender:
+    """Connects when it is first used. Raises StopProcess when the broker does not confirm in time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: Any = None
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Returns when the broker has confirmed all messages."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                if self._producer is None:
+                    self._producer = create_producer(self._settings, "media-dead-letters")
+                    await self._producer.start()
+                confirmations = [
+                    await self._producer.send(each.topic, value=each.value, key=each.key, headers=each.headers)
+                    for each in messages
+                ]
+                await asyncio.gather(*confirmations)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise StopProcess(
+                f"Kafka did not confirm ({type(error).__name__}): run the same again, a repeat changes nothing"
+            ) from error
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._producer is not None:
+            await stop_producer(self._producer)
+
+
+async def run(settings: Settings, request: Request, out: TextIO) -> int:
+    """Do what was asked and print it; returns the exit code. Raises StopProcess while Postgres or Kafka is away."""
+    console = Console(file=out, highlight=False, width=None if out.isatty() else PIPE_WIDTH)
+    sender = _Sender(settings)
+    try:
+        async with open_pool(settings) as pool:
+            desk = LetterDesk(
+                LetterReader(pool),
+                sender.send,
+                topics=settings.topics(),
+                clock=lambda: datetime.now(UTC),
+                ce_source=CE_SOURCE,
+                timeout=READ_SECONDS,
+            )
+            if request.verb == "list":
+                return await _list(desk, request, console)
+            if request.verb == "show":
+                return await _show(desk, request.ids[0], console)
+            return await (_act(desk, request, console) if request.ids else _act_on_all(desk, request, console))
+    except STORE_ERRORS as error:
+        raise StopProcess(f"Postgres does not answer: {type(error).__name__}: {error}") from error
+    finally:
+        await sender.close()
+
+
+async def _list(desk: LetterDesk, request: Request, console: Console) -> int:
+    rows, following = await desk.page(request.letters, request.limit, request.cursor)
+    table = Table("id", "failed at", "subject", "kind", "pet", "job", "image", "run", "tries", "state", "reason")
+    for row in rows:
+        table.add_row(*map(escape, _cells(row)))
+    console.print(table)
+    console.print(f"{len(rows)} of {await desk.count(request.letters)} letters")
+    if following:
+        console.print(f"next page: --cursor {following}", soft_wrap=True)
+    return 0
+
+
+def _cells(row: DeadLetterRow) -> list[str]:
+    return [
+        row.id,
+        row.failed_at[:19],
+        row.subject,
+        row.kind,
+        row.pet_id,
+        row.job_id,
+        row.image_id,
+        str(row.run),
+        str(row.attempts),
+        row.state,
+        row.reason,
+    ]
+
+
+async def _show(desk: LetterDesk, letter_id: UUID, console: Console) -> int:
+    try:
+        letter = await desk.show(letter_id)
+    except LetterNotFound:
+        console.print(f"no dead letter {letter_id} is known")
+        return 1
+    table = Table(show_header=False)
+    for name in letter.__struct_fields__:
+        value = getattr(letter, name)
+        if name != "payload":
+            table.add_row(name.replace("_", " "), "" if value is None else escape(str(value)))
+    console.print(table)
+    console.print(letter.payload, markup=False, soft_wrap=True)
+    return 0
+
+
+async def _act(desk: LetterDesk, request: Request, console: Console) -> int:
+    result = Result()
+    for letter_id in request.ids:
+        try:
+            acted = await desk.act(_kind(request), letter_id, who=request.who, why=request.why)
+            result.actions += acted.actions
+        except LetterNotFound:
+            result.refused.append(RefusedLetter(id=str(letter_id), reason="no such dead letter is known"))
+        except Refused as refusal:
+            result.refused += [RefusedLetter(id=each, reason=refusal.reason) for each in refusal.letters]
+    return _report(result, console)
+
+
+async def _act_on_all(desk: LetterDesk, request: Request, console: Console) -> int:
+    count = await desk.count(request.letters)
+    if not request.yes:
+        console.print(f"{count} letters; add --yes to {request.verb} them")
+        return 0
+    try:
+        result = await desk.act_on_all(
+            _kind(request), request.letters, who=request.who, why=request.why, expected_count=count
+        )
+    except CountChanged as changed:
+        console.print(f"nothing was done: {changed}, and took {count} a moment ago")
+        return 1
+    return _report(result, console)
+
+
+def _kind(request: Request) -> Literal["requeue", "discard"]:
+    return "requeue" if request.verb == "requeue" else "discard"
+
+
+def _report(result: Result, console: Console) -> int:
+    table = Table("action", "kind", "pet", "job", "letters", "commands")
+    for action in result.actions:
+        cells = (action.id, action.kind, action.pet_id, action.job_id, str(action.letters), str(action.commands))
+        table.add_row(*map(escape, cells))
+    if result.actions:
+        console.print(table)
+    for refused in result.refused:
+        console.print(f"refused {refused.id}: {escape(refused.reason)}", soft_wrap=True)
+    console.print(f"{len(result.actions)} actions confirmed, {len(result.refused)} letters refused")
+    return 1 if result.refused else 0

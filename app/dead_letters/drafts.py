@@ -1,0 +1,95 @@
+"""Collects what letters are resolved to until it is sent. Used by `app.dead_letters.desk`.
+
+A letter that such an action has settled already gets the recorded action again, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from app.dead_letters import resolution
+from app.dead_letters.resolution import Order, Refused
+from projections.dead_letter_reader import DeadLetterRow, LetterView
+from schemas.dead_letters import ActionKind, DeadLetterAction, decode_action
+
+SEND_ACTIONS: Final = 100
+SEND_BYTES: Final = 4_000_000
+
+
+class Drafts:
+    """Actions that are resolved and not yet sent, and what was refused."""
+
+    def __init__(self, kind: ActionKind, order: Order) -> None:
+        self._kind = kind
+        self._order = order
+        self._actions: dict[str, tuple[DeadLetterAction, bytes]] = {}
+        self._bytes = 0
+        self.refused: list[Refused] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether they should be sent before more are added."""
+        return len(self._actions) >= SEND_ACTIONS or self._bytes >= SEND_BYTES
+
+    def take(self) -> list[tuple[DeadLetterAction, bytes]]:
+        """The actions with their bytes, each once; none are left."""
+        taken, self._actions, self._bytes = list(self._actions.values()), {}, 0
+        return taken
+
+    async def add(self, view: LetterView, letters: Sequence[DeadLetterRow]) -> None:
+        """Resolve letters of one run of a job, or of none."""
+        settled = "requeued" if self._kind == "requeue" else "discarded"
+        recorded = {letter.action_id for letter in letters if letter.state == settled and letter.action_id}
+        for action_id in sorted(recorded):
+            message = await view.action_message(action_id)
+            self._draft(decode_action(message), message)
+        waiting = [letter for letter in letters if letter.state != settled]
+        if self._kind == "discard":
+            self._discard(waiting)
+            return
+        await self._requeue_images(view, [letter for letter in waiting if letter.subject in ("image", "job")])
+        for letter in waiting:
+            if letter.subject not in ("image", "job"):
+                await self._requeue_one(view, letter)
+
+    def _discard(self, letters: Sequence[DeadLetterRow]) -> None:
+        requeued = [letter for letter in letters if letter.state == "requeued"]
+        if requeued:
+            self.refused.append(Refused(requeued, "it was requeued already"))
+        for group in resolution.groups([letter for letter in letters if letter.state != "requeued"]):
+            self._draft(resolution.discard(group, self._order))
+
+    async def _requeue_images(self, view: LetterView, letters: Sequence[DeadLetterRow]) -> None:
+        jobs = [letter for letter in letters if letter.subject == "job"]
+        images = {letter.id: letter for letter in letters if letter.subject == "image"}
+        if jobs:
+            images |= {letter.id: letter for letter in await view.open_images(jobs[0])}
+        if not images:
+            if jobs:
+                self.refused.append(Refused(jobs, "no open letter of an image of this run of the job is known"))
+            return
+        for group in resolution.groups([*jobs, *images.values()]):
+            first = next(letter for letter in group if letter.subject == "image")
+            original = await view.payload(first.id)
+            self._try(resolution.requeue_images, group, original)
+
+    async def _requeue_one(self, view: LetterView, letter: DeadLetterRow) -> None:
+        if letter.subject == "fact":
+            self._try(resolution.requeue_run, letter, await view.first_commands(letter))
+            return
+        resolve = resolution.requeue_command if letter.subject == "command" else resolution.requeue_entry
+        self._try(resolve, letter, await view.payload(letter.id))
+
+    def _try(self, resolve: Callable[..., DeadLetterAction], *material: Any) -> None:
+        try:
+            self._draft(resolve(*material, self._order))
+        except Refused as refusal:
+            self.refused.append(refusal)
+
+    def _draft(self, action: DeadLetterAction, message: bytes | None = None) -> None:
+        value = message or msgspec.json.encode(action)
+        self._actions[action.id] = (action, value)
+        self._bytes += len(value)

@@ -1,0 +1,180 @@
+"""`python -m app dead-letters`: what it prints, what it sends, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from click.testing import CliRunner
+
+import app.__main__  # noqa: F401 - registers the commands
+from app.commands.command_line import command_line
+from app.local.kafka import KafkaServer
+from app.local.ports import HOST, free_port
+from projections.migrate import upgrade
+from projections.pool import create_pool
+from schemas.dead_letters import DeadLetterAction, decode_action
+from schemas.topics import Topics
+from tests.conftest import TEST_PARTITIONS
+from tests.integration.projections.letters import action_on, letter, letter_uuid, write
+
+ROOT = Path(__file__).parents[2]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Any]:
+    upgrade(database_url)
+    async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
+        yield opened
+
+
+@pytest.fixture
+def command(tmp_path: Path, database_url: str) -> Command:
+    """Runs the command in a process of its own, in a folder without a `.env`."""
+
+    def run(*arguments: str, bootstrap: str = "", prefix: str = "", database: str = "") -> Any:
+        return subprocess.run(
+            [sys.executable, "-m", "app", "dead-letters", *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "LOGNAME": "operator",
+                "DATABASE_URL": database or database_url,
+                "KAFKA_BOOTSTRAP_SERVERS": bootstrap or f"{HOST}:{free_port()}",
+                "KAFKA_TOPIC_PREFIX": prefix,
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run
+
+
+async def actions(kafka: KafkaServer, topics: Topics) -> list[DeadLetterAction]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topics.deadletter_actions.name, n) for n in range(TEST_PARTITIONS)]
+        total = sum((await consumer.end_offsets(partitions)).values())
+        consumer.assign(partitions)
+        found: list[DeadLetterAction] = []
+        while len(found) < total:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += [decode_action(record.value) for record in records]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def test_letters_are_listed_and_shown_without_kafka(pool: Any, command: Command) -> None:
+    await write(pool, *(letter(str(number), number) for number in range(3)), letter("[b]x", kind="too_large"))
+    await write(pool, action_on("discard", "0"))
+    done = command("list", "--limit", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", done.stdout)
+    assert shown == [str(letter_uuid("2")), str(letter_uuid("1"))]
+    assert "2 of 3 letters" in done.stdout
+    cursor = done.stdout.partition("--cursor ")[2].split()[0]
+    done = command("list", "--limit", "2", "--cursor", cursor)
+    assert re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", done.stdout) == [str(letter_uuid("[b]x"))]
+    assert "[b]x" in done.stdout, "no markup is taken from letters"
+    assert "404 for 0" in command("list", "--state", "discarded", "--pet-id", "101").stdout
+
+    done = command("show", str(letter_uuid("1")))
+    assert done.returncode == 0
+    assert "404 for 1" in done.stdout
+    assert '"image_ids":["1"]' in done.stdout
+    assert command("show", str(letter_uuid("none"))).returncode == 1
+
+
+async def test_one_letter_is_requeued_and_one_discarded(
+    pool: Any, command: Command, kafka: KafkaServer, topics: Topics
+) -> None:
+    await write(pool, letter("a"), letter("b"), letter("j", subject="job", job_id="job_2", image_id=""))
+    broker = {"bootstrap": kafka.bootstrap_servers, "prefix": topics.prefix}
+    done = command("requeue", str(letter_uuid("a")), "--why", "storage is back", **broker)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 actions confirmed, 0 letters refused" in done.stdout
+    done = command("discard", str(letter_uuid("b")), "--why", "a duplicate", "--who", "ann", **broker)
+    assert done.returncode == 0
+    made = {action.kind: action for action in await actions(kafka, topics)}
+    requeued, discarded = made["requeue"], made["discard"]
+    assert (requeued.who, requeued.why, requeued.letters) == ("operator", "storage is back", (str(letter_uuid("a")),))
+    assert [(each.run, each.image_ids) for each in requeued.commands] == [(2, ("a",))]
+    assert (discarded.who, discarded.letters, discarded.commands) == ("ann", (str(letter_uuid("b")),), ())
+
+    done = command("requeue", str(letter_uuid("j")), str(letter_uuid("none")), "--why", "try", **broker)
+    assert done.returncode == 1
+    assert f"refused {letter_uuid('j')}: no open letter of an image" in done.stdout
+    assert f"refused {letter_uuid('none')}: no such dead letter is known" in done.stdout
+    assert len(await actions(kafka, topics)) == 2
+
+
+async def test_a_filter_is_counted_and_acted_on_with_yes_only(
+    pool: Any, command: Command, kafka: KafkaServer, topics: Topics
+) -> None:
+    await write(pool, *(letter(str(number), kind="unavailable") for number in range(70)), letter("other"))
+    broker = {"bootstrap": kafka.bootstrap_servers, "prefix": topics.prefix}
+    done = command("requeue", "--kind", "unavailable", **broker)
+    assert (done.returncode, done.stdout) == (0, "70 letters; add --yes to requeue them\n")
+    assert await actions(kafka, topics) == []
+
+    done = command("requeue", "--kind", "unavailable", "--why", "storage is back", "--yes", **broker)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 actions confirmed, 0 letters refused" in done.stdout
+    made = await actions(kafka, topics)
+    assert sorted(len(action.letters) for action in made) == [6, 64]
+    asked = {image_id for action in made for each in action.commands for image_id in each.image_ids}
+    assert asked == {str(number) for number in range(70)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["requeue", "--yes"], "--why is needed"),
+        (["discard", str(letter_uuid("a"))], "--why is needed"),
+        (["show"], "show takes one id"),
+        (["list", str(letter_uuid("a"))], "no ids"),
+        (["show", "7"], "must be a UUID"),
+        (["list", "--state", "lost"], "state"),
+        (["list", "--since", "yesterday"], "since"),
+        (["requeue", str(letter_uuid("a")), "--kind", "x", "--why", "y"], "not both"),
+        (["lose"], "lose"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(command_line, ["dead-letters", *arguments])
+    assert done.exit_code == 2
+    assert reason in done.output
+    assert "Traceback" not in done.output
+
+
+async def test_exit_code_0_is_given_only_after_the_brokers_word(pool: Any, command: Command) -> None:
+    await write(pool, letter("a"))
+    done = command("requeue", str(letter_uuid("a")), "--why", "try")
+    assert done.returncode == 1
+    assert "stopped: Kafka did not confirm" in done.stderr
+    assert "confirmed" not in done.stdout
+
+
+def test_postgres_being_away_is_told_in_one_line(command: Command) -> None:
+    done = command("list", database=f"postgresql://postgres@{HOST}:{free_port()}/none")
+    assert done.returncode == 1
+    assert done.stderr.startswith("stopped: Postgres does not answer: ")
+    assert "Traceback" not in done.stderr
