@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import contextlib
+from typing import Any, Final
 
+import stamina
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 from redis.asyncio import Redis
 
 from app.settings import Settings
 from projections.pool import create_pool
+from projections.waiting import Stopped, unless_set
 from schemas.topics import MAX_MESSAGE_BYTES
+
+PING_SECONDS: Final = 2.0
+"""How long a client may take to answer for its role's readiness."""
+STOP_SECONDS: Final = 5.0
 
 
 def open_redis(settings: Settings, blocks_for_seconds: float = 0.0) -> Redis:
@@ -45,6 +54,26 @@ def create_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
         linger_ms=0,
         max_request_size=MAX_MESSAGE_BYTES,
     )
+
+
+async def start_producer(producer: AIOKafkaProducer, stopping: asyncio.Event) -> bool:
+    """Start the producer as soon as there is a broker; False when `stopping` was set before."""
+    try:
+        await unless_set(stopping, _start(producer))
+    except Stopped:
+        return False
+    return True
+
+
+@stamina.retry(on=KafkaConnectionError, attempts=None, timeout=None, wait_max=5.0)
+async def _start(producer: AIOKafkaProducer) -> None:
+    await producer.start()
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Stop the producer; with Kafka down its flush would never end, and what is unconfirmed is done again anyway."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(producer.stop(), STOP_SECONDS)
 
 
 def open_pool(settings: Settings) -> Any:

@@ -14,6 +14,8 @@ from app.telemetry.logging import configure_logging
 from app.telemetry.metrics import forget_process
 
 ROLES = ("web", "bridge", "embed", "fold", "project")
+KILL_MARGIN_SECONDS = 5.0
+"""How much longer than SHUTDOWN_SECONDS the supervisor waits before it kills a role."""
 
 
 def run(settings: Settings) -> int:
@@ -27,7 +29,12 @@ def run(settings: Settings) -> int:
     shutil.rmtree(metrics_dir, ignore_errors=True)  # values of an earlier run
     metrics_dir.mkdir(parents=True)
     roles = [_role(settings, name, metrics_dir) for name in ROLES]
-    return asyncio.run(run_roles(roles, on_exit=lambda pid: forget_process(pid, metrics_dir)))
+    supervised = run_roles(
+        roles,
+        stop_timeout=settings.shutdown_seconds + KILL_MARGIN_SECONDS,
+        on_exit=lambda pid: forget_process(pid, metrics_dir),
+    )
+    return asyncio.run(supervised)
 
 
 def _role(settings: Settings, name: str, metrics_dir: Path) -> Role:

@@ -1,17 +1,22 @@
-"""Runs a Faust app as the process's worker, with the mends, the lease and the ops server."""
+"""Runs a Faust app as the process's worker, with the mends, the lease, the watchdog and the ops server."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import faust
+from faust.exceptions import ConsistencyError
 from faust.types import AppT
 from mode import Service
 
-from agents.faust_mends import seek_where_nothing_is_committed, stop_flow_before_seek
+from agents.abort import abort_process
+from agents.delivery import Delivery
+from agents.faust_mends import mend_faust
 from agents.lease import Lease, install
+from agents.watchdog_service import WatchdogService
 from app.faust_apps import LEASE_MARGIN_SECONDS
-from app.roles.role import Role
+from app.roles.role import Role, on_loop
+from app.roles.shutdown import Shutdown
 from app.telemetry.health import Check
 
 
@@ -37,6 +42,19 @@ class _Operations(Service):
         return {"recovery": recovery_check(self._app), **self._extra}
 
 
+class RoleWorker(faust.Worker):
+    """Faust's worker with the shutdown of app.roles.shutdown in place of its signal handlers."""
+
+    def __init__(self, app: AppT, *services: Service, shutdown_seconds: float) -> None:
+        super().__init__(app, *services, override_logging=False, redirect_stdouts=False, quiet=True)
+        self._shutdown_seconds = shutdown_seconds
+        self.spinner = None  # it writes control characters between our lines
+
+    def install_signal_handlers(self) -> None:
+        """Called by Faust when the worker starts."""
+        Shutdown(self._shutdown_seconds).install(lambda: on_loop(self.loop, self._on_sigterm))
+
+
 def recovery_check(app: AppT) -> Check:
     """Whether the worker has joined its group and its tables are recovered."""
     if app.consumer_generation_id <= 0:
@@ -46,17 +64,24 @@ def recovery_check(app: AppT) -> Check:
     return Check(True, f"generation {app.consumer_generation_id}, {len(app.consumer.assignment())} partitions")
 
 
-def run_faust(role: Role, app: AppT, checks: dict[str, Check] | None = None) -> None:
+def run_faust(role: Role, app: AppT, delivery: Delivery, checks: dict[str, Check] | None = None) -> None:
     """Run until SIGTERM. `checks`: what is known to be ready for as long as the process lives. Does not return."""
-    stop_flow_before_seek()
-    seek_where_nothing_is_committed()
-    install(Lease(role.settings.kafka_session_timeout_seconds - LEASE_MARGIN_SECONDS))
+    settings = role.settings
+    mend_faust()
+    lease = Lease(settings.kafka_session_timeout_seconds - LEASE_MARGIN_SECONDS)
+    install(lease)
     app.finalize()
-    worker = faust.Worker(
+    watchdog = WatchdogService(
         app,
-        _Operations(role, app, checks or {}),
-        override_logging=False,
-        redirect_stdouts=False,
-        quiet=True,
+        delivery,
+        lease,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        seconds=settings.watchdog_seconds,
     )
-    worker.execute_from_commandline()
+    worker = RoleWorker(app, _Operations(role, app, checks or {}), watchdog, shutdown_seconds=settings.shutdown_seconds)
+    try:
+        worker.execute_from_commandline()
+    finally:
+        if isinstance(worker.crash_reason, ConsistencyError):
+            # Every start would meet it. They are kept: the broker has lost records, and they may be the only copy.
+            abort_process(f"local tables ahead of the broker: {' '.join(str(worker.crash_reason).split())}")

@@ -36,10 +36,11 @@ def run(settings: Settings) -> None:
         failed=role.metrics.counter(defs.JOBS_PROCESSED, result="dead_letter"),
         job_seconds=role.metrics.histogram(defs.JOB_SECONDS),
     )
-    folder = Folder(Delivery(app, open_events=role.metrics.gauge(defs.DELIVERY_OPEN)), table, outputs, metrics)
+    delivery = Delivery(app, open_events=role.metrics.gauge(defs.DELIVERY_OPEN))
+    folder = Folder(delivery, table, outputs, metrics)
 
     @app.agent(raw_topic(app, topics.pet_log), name="fold", concurrency=1)
     async def fold(stream: StreamT[bytes]) -> None:
         await folder.run(stream)
 
-    run_faust(role, app)
+    run_faust(role, app, delivery)

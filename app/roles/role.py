@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from app.roles.shutdown import Shutdown
 from app.settings import Settings
 from app.telemetry.health import Readiness
 from app.telemetry.logging import configure_logging
@@ -45,10 +45,18 @@ class Role:
             await server.stop()
 
 
-def stop_signal() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets. Call it on the loop that waits for it."""
+def stop_signal(seconds: float) -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; call it on the loop that waits for it.
+
+    `seconds`: after which the process ends without waiting any longer; see app.roles.shutdown.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    Shutdown(seconds).install(lambda: on_loop(loop, stopping.set))
     return stopping
+
+
+def on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    """Have `loop` call it, from another thread. A loop that is closed has nothing left to stop."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)

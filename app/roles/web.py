@@ -5,19 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import faust
 from mode import Service
 
 from app.clients import open_pool, open_redis
+from app.dead_letters.desk import LetterDesk
+from app.roles.faust_worker import RoleWorker
 from app.roles.role import Role
 from app.settings import Settings
 from app.telemetry.health import Check
 from app.views.health import readiness
 from app.views.peers import PeerReadiness
-from app.views.producer import CommandProducer
+from app.views.producer import CE_SOURCE, CommandProducer
 from app.views.services import WebServices
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
+from projections.dead_letter_reader import LetterReader
 from projections.reader import ClusterReader
 
 
@@ -66,6 +68,14 @@ def run(settings: Settings) -> None:
         reader=ClusterReader(pool),
         cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
         submit=producer.submit,
+        letters=LetterDesk(
+            LetterReader(pool),
+            producer.send,
+            topics=settings.topics(),
+            clock=_now,
+            ce_source=CE_SOURCE,
+            timeout=settings.web_store_timeout_seconds,
+        ),
         redis_ping=redis.ping,
         kafka_ping=producer.ping,
         clock=_now,
@@ -85,7 +95,5 @@ def run(settings: Settings) -> None:
         lifespan=(producer,),
     )
     app.finalize()
-    worker = faust.Worker(
-        app, _Clients(pool, redis, role, services), override_logging=False, redirect_stdouts=False, quiet=True
-    )
+    worker = RoleWorker(app, _Clients(pool, redis, role, services), shutdown_seconds=settings.shutdown_seconds)
     worker.execute_from_commandline()

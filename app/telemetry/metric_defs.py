@@ -107,8 +107,14 @@ DELIVERY_OPEN: Final = GaugeDef(
 )
 DEAD_LETTERS: Final = CounterDef(
     "media_cluster_dead_letters",
-    "Messages that the projector could not apply and sent to the dead-letter topic; those of other roles not counted.",
+    "Dead letters of all roles, counted by the projector when it writes them to Postgres; repeats are not counted.",
     ("subject",),
+)
+OPEN_LETTERS: Final = GaugeDef(
+    "media_cluster_dead_letters_open", "Dead letters that nobody has requeued or discarded.", mode="livemax"
+)
+UNREADABLE_LETTERS: Final = CounterDef(
+    "media_cluster_dead_letters_unreadable", "Messages on the dead-letter topic that are no dead letter: passed over."
 )
 
 # Projection

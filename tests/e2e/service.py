@@ -72,7 +72,7 @@ class Service:
             "WEB_HOST": HOST,
             "WEB_PORT": str(self.web_port),
             "WORKER_METRICS_HOST": HOST,
-            "WORKER_METRICS_PORT": str(self.ports.get(role, 0)),
+            "WORKER_METRICS_PORT": str(self.ports.get(role, 9105)),  # `prepare` listens nowhere
             "OPENBLAS_NUM_THREADS": "1",
         }
         return {**os.environ, **own, **self.settings}
@@ -93,8 +93,12 @@ class Service:
         """Start a role without waiting."""
         with (self.root / f"{role}.log").open("ab") as log:
             self.processes[role] = subprocess.Popen(
-                [sys.executable, "-m", "app", role], env=self.env(role), cwd=REPOSITORY, stdout=log, stderr=log
+                self.argv(role), env=self.env(role), cwd=REPOSITORY, stdout=log, stderr=log
             )
+
+    def argv(self, role: str) -> list[str]:
+        """The role's command line."""
+        return [sys.executable, "-m", "app", role]
 
     def wait_ready(self, role: str) -> None:
         """Wait for the role's own /readyz."""
@@ -146,13 +150,30 @@ class Service:
         entry: Any = self.redis.xadd(self.stream, values)
         return str(entry.decode())
 
+    async def submit(self, pet_id: str, job_id: str, image_ids: Iterable[str], within: float = 60.0) -> int:
+        """POST a job until the API accepts it, as a caller repeats what got no answer or 503; returns the tries."""
+        body = {"pet_id": pet_id, "job_id": job_id, "payload": {"image_ids": list(image_ids)}}
+        deadline = time.monotonic() + within
+        tries = 0
+        while True:
+            tries += 1
+            status, answer = await self._call("POST", "/internal/cluster-jobs", body)
+            if status == 202:
+                return tries
+            assert status in (0, 503), f"job {job_id} was refused with {status}: {answer}"
+            assert time.monotonic() < deadline, f"job {job_id} was not accepted: {answer}; {self._logs()}"
+            await asyncio.sleep(0.05)
+
     async def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of a GET with the token; status 0 while the API is away."""
+        return await self._call("GET", path)
+
+    async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         async with aiohttp.ClientSession(headers={"X-Internal-Token": TOKEN}) as session:
             try:
-                async with session.get(f"http://{HOST}:{self.web_port}{path}") as response:
+                async with session.request(method, f"http://{HOST}:{self.web_port}{path}", json=body) as response:
                     return response.status, await response.json()
-            except aiohttp.ClientConnectionError as error:
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 return 0, str(error)
 
     async def job(self, job_id: str, within: float = 60.0) -> dict[str, Any]:
