@@ -1,0 +1,103 @@
+"""Everything that stands in topics and tables after a run, when all roles have stopped. Read by run.py for audit.py."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from aiokafka import ConsumerRecord
+
+from schemas.headers import header
+from tests.e2e.kafka_log import read_topic
+from tests.faults.ledger import JobKey
+from tests.faults.supervised import SupervisedService
+
+PETS_CHANGELOG = "media-fold-pets-changelog"
+
+
+@dataclass
+class Evidence:
+    """`jobs`, `versions`, `members`: what Postgres has, by job and by pet; the others are topics, in order."""
+
+    commands: list[ConsumerRecord]
+    retries: list[ConsumerRecord]
+    log: list[ConsumerRecord]
+    versions: list[ConsumerRecord]
+    public: list[ConsumerRecord]
+    statuses: list[ConsumerRecord]
+    letters: list[ConsumerRecord]
+    changelog: list[ConsumerRecord]
+    job_rows: dict[JobKey, dict[str, Any]]
+    version_rows: dict[str, list[tuple[int, int]]]
+    members: dict[str, list[str]]
+
+    def topics(self) -> dict[str, list[ConsumerRecord]]:
+        """The topics whose messages have ids, by name."""
+        return {
+            "commands": self.commands,
+            "facts": self.log,
+            "versions": self.versions,
+            "clusters.updated": self.public,
+            "statuses": self.statuses,
+            "dead letters": self.letters,
+        }
+
+
+async def collect(service: SupervisedService) -> Evidence:
+    """Read all of it."""
+
+    async def read(name: str) -> list[ConsumerRecord]:
+        return await read_topic(service.bootstrap_servers, name)
+
+    topics = service.topics
+    retries = [record for tier in topics.retries for record in await read(tier.name)]
+    connection = await asyncpg.connect(service.database_url)
+    try:
+        jobs = await connection.fetch("SELECT *, status::text AS state FROM cluster_jobs")
+        versions = await connection.fetch(
+            "SELECT pet_id, version, image_count FROM pet_clusters ORDER BY pet_id, version"
+        )
+        members = await connection.fetch("SELECT pet_id, image_id FROM cluster_members WHERE until_version IS NULL")
+    finally:
+        await connection.close()
+    return Evidence(
+        commands=await read(topics.jobs.name),
+        retries=retries,
+        log=await read(topics.pet_log.name),
+        versions=await read(topics.pet_versions.name),
+        public=await read(topics.clusters_updated.name),
+        statuses=await read(topics.jobs_status.name),
+        letters=await read(topics.deadletter.name),
+        changelog=await read(topics.prefix + PETS_CHANGELOG),
+        job_rows={(row["pet_id"], row["job_id"]): dict(row) for row in jobs},
+        version_rows=_grouped((row["pet_id"], (row["version"], row["image_count"])) for row in versions),
+        members=_grouped((row["pet_id"], row["image_id"]) for row in members),
+    )
+
+
+def ce_id(record: ConsumerRecord) -> str:
+    """The message's id."""
+    return header(record.headers, "ce_id")
+
+
+def repeats(records: Iterable[ConsumerRecord]) -> int:
+    """How many messages repeat an earlier one's id."""
+    counts = Counter(map(ce_id, records))
+    return sum(counts.values()) - len(counts)
+
+
+def decoded(record: ConsumerRecord) -> dict[str, Any]:
+    """A JSON message."""
+    value: dict[str, Any] = json.loads(record.value)
+    return value
+
+
+def _grouped(pairs: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+    groups: dict[str, list[Any]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups

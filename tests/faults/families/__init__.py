@@ -1,0 +1,1 @@
+"""The faults, one file a family; tests/faults/registry.py names them."""

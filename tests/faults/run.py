@@ -1,0 +1,300 @@
+"""One seed: start everything, strike for a while under load, heal, let everything end, judge. Called by __main__.py and
+test_short.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from app.local.ports import HOST
+from app.local.probe import answers_ok
+from tests.e2e.service import ROLES
+from tests.faults.audit import Case, Finding, audit, posts_in_question
+from tests.faults.evidence import Evidence, collect, repeats
+from tests.faults.fault import Named, NotNow
+from tests.faults.ledger import JobKey
+from tests.faults.load import generate
+from tests.faults.paths import exits_of, path_of
+from tests.faults.probes import Probes
+from tests.faults.schedule import Strike, by_lane, plan
+from tests.faults.stack import Stack
+from tests.faults.waiting import until
+from tests.faults.watch import Watch
+
+END_SECONDS: Final = 240.0
+"""From the last heal until every job has ended and every cached answer is current."""
+SETTLE_SECONDS: Final = 40.0
+BACK_SECONDS: Final = 40.0
+"""How long a strike waits for what the last one of its lane struck."""
+PATHS_SHOWN: Final = 3
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Result:
+    """What a seed came to. `struck`: fault → how often; `recovery`: fault → seconds; `notes`: what could not be done.
+
+    `delivered`, `repeated`: topic → messages, and how many of them repeat an earlier one's id.
+    """
+
+    seed: int
+    seconds: float
+    jobs: int = 0
+    struck: dict[str, int] = field(default_factory=dict)
+    recovery: dict[str, list[float]] = field(default_factory=dict)
+    delivered: dict[str, int] = field(default_factory=dict)
+    repeated: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    exits: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+async def run_seed(
+    seed: int,
+    seconds: float,
+    faults: Sequence[Named],
+    *,
+    off: str = "",
+    settings: Mapping[str, str] | None = None,
+    say: Say = print,
+    keep: Path | None = None,
+) -> Result:
+    """Run one seed. `off`: see SupervisedService; `keep`: folder for the logs of a red run, None for none."""
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
+        stack = Stack(Path(folder), off=off, settings=settings)
+        try:
+            await stack.open()
+            run = _Run(stack, seed, seconds, faults, say)
+            result = await run.go()
+            if keep is not None and not result.passed:
+                _keep_logs(stack, keep)
+            return result
+        finally:
+            await stack.close()
+
+
+class _Run:
+    """The parts of one seed's run."""
+
+    def __init__(self, stack: Stack, seed: int, seconds: float, faults: Sequence[Named], say: Say) -> None:
+        self._stack = stack
+        self._seed = seed
+        self._say = say
+        self._begun = time.monotonic()
+        self._usable = {named.kind.name: named for named in faults if not named.make.unavailable(stack)}
+        self._struck: Counter[str] = Counter()
+        self._late: list[JobKey] = []
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._watch = Watch(
+            stack.servers.database_url, stack.servers.cache_redis.url, stack.service.namespace, stack.outages
+        )
+        self._probes = Probes(stack.submitter, self._watch.seen)
+        self.result = Result(seed, seconds)
+
+    async def go(self) -> Result:
+        """From the first job to the verdict."""
+        watching = asyncio.create_task(self._watch.run())
+        attack = asyncio.create_task(self._attack())
+        try:
+            await asyncio.wait({watching, attack}, return_when=asyncio.FIRST_COMPLETED)
+            if not attack.done():
+                watching.result()  # without its samples the run proves nothing: raise what ended it
+            answers = await attack
+        finally:
+            tasks = (watching, attack, *self._waiting)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._stop_roles()
+        await self._judge(answers)
+        return self.result
+
+    async def _attack(self) -> dict[str, dict[str, object]]:
+        """Load and faults, then the end of it; what the API says of each pet then."""
+        await self._strike_under_load()
+        await self._let_everything_end()
+        return await self._answers()
+
+    async def _strike_under_load(self) -> None:
+        strikes = plan(self._seed, self.result.seconds, [named.kind for named in self._usable.values()])
+        over = asyncio.Event()
+        load = asyncio.create_task(generate(self._stack.submitter, self._seed, over))
+        lanes = [self._strike_lane(lane) for lane in by_lane(strikes).values()]
+        await asyncio.gather(asyncio.sleep(self.result.seconds), *lanes)
+        over.set()
+        await load
+
+    async def _strike_lane(self, strikes: Sequence[Strike]) -> None:
+        begun = time.monotonic()
+        back: asyncio.Task[None] | None = None
+        for number, strike in enumerate(strikes):
+            await asyncio.sleep(max(0.0, begun + strike.at - time.monotonic()))
+            if back is not None:  # on a slow machine, let it come back first: else there is nothing to strike
+                await asyncio.wait({back}, timeout=BACK_SECONDS)
+            back = await self._strike(strike, number) or back
+
+    async def _strike(self, strike: Strike, number: int) -> asyncio.Task[None] | None:
+        """One fault from inject to heal; returns what waits until its lane is back, None when it did not strike."""
+        named = self._usable[strike.name]
+        fault = named.make(named.target, random.Random(f"{self._seed}/{strike.name}/{number}"))
+        self._tell(f"{strike.name} for {strike.seconds:.1f} s")
+        outage = self._stack.outages.begin(strike.lane)
+        try:
+            async with asyncio.timeout(30):
+                await fault.inject(self._stack)
+        except (NotNow, TimeoutError) as error:
+            self._tell(f"{strike.name} not possible: {error!r}")
+            self._stack.outages.end(strike.lane, outage)
+            return None
+        self._struck[strike.name] += 1
+        await asyncio.sleep(strike.seconds)
+        await fault.heal(self._stack)
+        self._tell(f"{strike.name} healed")
+        self._probes.start(strike.name)
+        back = asyncio.create_task(self._mark_back(strike.lane, outage))
+        self._waiting.add(back)
+        return back
+
+    async def _mark_back(self, lane: str, outage: int) -> None:
+        """The outage ends when what was struck is ready again; behind a broker that is everything."""
+        for role in ROLES if lane == "kafka" else {lane} & set(ROLES):
+            url = f"http://{HOST}:{self._stack.service.ports[role]}/readyz"
+            while not await asyncio.to_thread(answers_ok, url):  # noqa: ASYNC110 - another process's doing
+                await asyncio.sleep(0.2)
+        self._stack.outages.end(lane, outage)
+
+    async def _let_everything_end(self) -> None:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await self._stack.submitter.finish()
+                await until(lambda: not self._open_jobs())
+        except TimeoutError:
+            self._late = self._open_jobs()
+            self._tell(f"{len(self._late)} jobs have not ended within {END_SECONDS:.0f} s: {self._late[:5]}")
+        self.result.counts["seconds to the end"] = round(time.monotonic() - begun)
+        await self._probes.close(within=5.0)
+        await self._stack.submitter.close()
+        with suppress(TimeoutError):  # then the audit says so
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await until(lambda: not self._cached_behind())
+
+    def _open_jobs(self) -> list[JobKey]:
+        return [key for key in self._stack.ledger.jobs if key not in self._watch.seen.ended]
+
+    def _cached_behind(self) -> bool:
+        seen = self._watch.seen
+        return any(version != seen.versions.get(pet) for pet, version in seen.cached.items())
+
+    async def _answers(self) -> dict[str, dict[str, object]]:
+        """What the API says of each pet at the end."""
+        answers = {}
+        for pet in self._stack.ledger.pets():
+            _, answer = await self._stack.service.get(f"/internal/pets/{pet}/clusters")
+            answers[pet] = answer if isinstance(answer, dict) else {"error": answer}
+        return answers
+
+    async def _stop_roles(self) -> None:
+        codes = await self._stack.service.end()
+        if strange := {name: code for name, code in codes.items() if code != 0}:
+            self.result.notes.append(f"exit codes at the end: {strange}")
+
+    async def _judge(self, answers: dict[str, dict[str, object]]) -> None:
+        stack = self._stack
+        logs = {path.stem: path.read_text(errors="replace") for path in sorted(stack.service.root.glob("*.log"))}
+        evidence = await collect(stack.service)
+        case = Case(
+            stack.ledger,
+            evidence,
+            self._watch.seen,
+            stack.outages,
+            logs,
+            answers,
+            seconds=self.result.seconds,
+            late=self._late,
+            broken_promises=stack.broken_promises,
+        )
+        self.result.findings = await asyncio.to_thread(audit, case)
+        self._sum_up(case, evidence)
+        if not self.result.passed:
+            self._explain(case)
+
+    def _sum_up(self, case: Case, evidence: Evidence) -> None:
+        result, ledger = self.result, case.ledger
+        result.jobs = len(ledger.jobs)
+        result.struck = dict(sorted(self._struck.items()))
+        result.recovery = {name: sorted(seconds) for name, seconds in sorted(self._probes.seconds.items())}
+        result.delivered = {name: len(records) for name, records in evidence.topics().items()}
+        result.repeated = {name: repeats(records) for name, records in evidence.topics().items()}
+        posts = posts_in_question(case)
+        result.counts |= {
+            **self._stack.counts,
+            **ledger.sends,
+            "poison": len(ledger.poison),
+            "samples": case.seen.samples,
+            "longest seconds that a cached answer was behind": round(case.seen.longest_behind, 1),
+            "posts without redis": len(posts),
+            "posts without redis, 202": sum(post.status == 202 for post in posts),
+        }
+        result.exits = dict(
+            Counter(f"{each.name} {each.code} {each.asked or 'by itself'}" for each in self._stack.service.exits)
+        )
+        result.notes += self._stack.notes
+
+    def _explain(self, case: Case) -> None:
+        for finding in self.result.findings[:40]:
+            self._say(f"RED {finding.invariant}: {finding.job or ''} {finding.text}")
+        keys = dict.fromkeys(finding.job for finding in self.result.findings if finding.job)
+        for key in list(keys)[:PATHS_SHOWN]:
+            self._say(f"--- the way of {key}")
+            for line in path_of(case, key):
+                self._say(line)
+        for line in exits_of(self._stack.service.exits, self._begun):
+            self._say(line)
+        for name, log in case.logs.items():
+            self._say(f"--- the end of {name}.log\n{log[-1500:]}")
+
+    def _tell(self, text: str) -> None:
+        self._say(f"{time.monotonic() - self._begun:6.1f} s  {text}")
+
+
+def _keep_logs(stack: Stack, folder: Path) -> None:
+    """Copy the processes' and the servers' logs to where they outlive the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(stack.root.rglob("*.log")):
+        (folder / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
+
+
+def as_row(result: Result, commit: str) -> dict[str, Any]:
+    """The line of docs/reliability-runs.jsonl."""
+    return {
+        "commit": commit,
+        "seed": result.seed,
+        "seconds": result.seconds,
+        "jobs": result.jobs,
+        "outcome": "passed" if result.passed else "failed",
+        "findings": dict(Counter(finding.invariant for finding in result.findings)),
+        "struck": result.struck,
+        "recovery": result.recovery,
+        "delivered": result.delivered,
+        "repeated": result.repeated,
+        "counts": result.counts,
+        "exits": result.exits,
+        "notes": result.notes,
+    }
