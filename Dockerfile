@@ -12,8 +12,8 @@ RUN useradd --system --uid 10001 --create-home app \
     && install --directory --owner=app --group=app /data
 
 WORKDIR /srv/sploot
-COPY requirements.lock .
-RUN pip install --require-hashes -r requirements.lock
+COPY requirements-runtime.lock .
+RUN pip install --require-hashes -r requirements-runtime.lock
 
 # .dockerignore lets only the packages through. They run from here: their names are not for site-packages.
 COPY . .

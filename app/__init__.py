@@ -4,6 +4,15 @@
 this does no I/O and reads no setting.
 """
 
-import faust
+from typing import Final
 
-app = faust.App("media-clustering", autodiscover=False)
+from app.faust_environment import NO_ENVIRONMENT, hidden_from_imports
+
+with hidden_from_imports():
+    import faust
+    import faust.types._env  # what the other modules of faust take their variables from
+
+VERSION: Final = "0.1.0"
+"""The release, as in pyproject.toml."""
+
+app = faust.App("media-clustering", autodiscover=False, env=NO_ENVIRONMENT)

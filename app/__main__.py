@@ -1,7 +1,7 @@
-"""`python -m app`: every command of the service, as Faust commands. `--help` lists them."""
+"""`python -m app`: every command of the service. `--help` lists them."""
 
-from app import app
-from app.commands import prepare, roles, settings_table  # noqa: F401 - importing registers the commands
+from app.commands import dead_letters, prepare, roles  # noqa: F401 - importing registers the commands
+from app.commands.command_line import command_line
 
 if __name__ == "__main__":
-    app.main()
+    command_line()

@@ -12,7 +12,10 @@ from schemas.errors import StopProcess
 
 
 class SettingsCommand(AppCommand):
-    """A Faust command that runs in plain Python: our roles start loops of their own."""
+    """A Faust command that runs in plain Python: our roles start loops of their own.
+
+    A subclass's docstring is its help text; the list of commands shows about 65 characters of its first sentence.
+    """
 
     abstract: ClassVar[bool] = True
     options: ClassVar[list[Any]] = []

@@ -8,7 +8,7 @@ from app.telemetry.logging import configure_logging
 
 
 class prepare(SettingsCommand):
-    """Make topics, the first facts and the database's tables; harmless to repeat."""
+    """Make topics, first facts and tables; harmless to repeat."""
 
     def execute(self, settings: Settings) -> None:
         """Do it."""

@@ -2,54 +2,76 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from app.commands.addresses import check_free, role_addresses
 from app.commands.command import SettingsCommand
 from app.settings import Settings
 
 
-class bridge(SettingsCommand):
+class RoleCommand(SettingsCommand):
+    """A role that runs in this process until SIGTERM."""
+
+    abstract: ClassVar[bool] = True
+    serves_api: ClassVar[bool] = False
+
+    def execute(self, settings: Settings) -> int | None:
+        """Check that it can listen, then run it."""
+        for address in role_addresses(settings, web=self.serves_api):
+            check_free(address)
+        return self.run_role(settings)
+
+    def run_role(self, settings: Settings) -> int | None:
+        """Run until SIGTERM; returns the exit code, None for 0."""
+        raise NotImplementedError
+
+
+class bridge(RoleCommand):
     """Relay jobs from the Redis Stream into Kafka."""
 
-    def execute(self, settings: Settings) -> None:
+    def run_role(self, settings: Settings) -> None:
         """Run until SIGTERM."""
         from app.roles.bridge import run
 
         run(settings)
 
 
-class embed(SettingsCommand):
+class embed(RoleCommand):
     """Embed the images of jobs and write facts to the log."""
 
-    def execute(self, settings: Settings) -> None:
+    def run_role(self, settings: Settings) -> None:
         """Run until SIGTERM."""
         from app.roles.embed import run
 
         run(settings)
 
 
-class fold(SettingsCommand):
+class fold(RoleCommand):
     """Fold the log into pets and send what follows from it."""
 
-    def execute(self, settings: Settings) -> None:
+    def run_role(self, settings: Settings) -> None:
         """Run until SIGTERM."""
         from app.roles.fold import run
 
         run(settings)
 
 
-class project(SettingsCommand):
+class project(RoleCommand):
     """Write versions to Postgres and Redis."""
 
-    def execute(self, settings: Settings) -> None:
+    def run_role(self, settings: Settings) -> None:
         """Run until SIGTERM."""
         from app.roles.project import run
 
         run(settings)
 
 
-class web(SettingsCommand):
+class web(RoleCommand):
     """Serve the HTTP API."""
 
-    def execute(self, settings: Settings) -> None:
+    serves_api: ClassVar[bool] = True
+
+    def run_role(self, settings: Settings) -> None:
         """Run until SIGTERM."""
         from app.roles.web import run
 
@@ -61,6 +83,8 @@ class all(SettingsCommand):
 
     def execute(self, settings: Settings) -> int:
         """Run until SIGTERM."""
-        from app.roles.all import run
+        from app.roles.all import ROLES, run
 
+        for address in role_addresses(settings, web=True, roles=len(ROLES)):
+            check_free(address)
         return run(settings)

@@ -1,6 +1,6 @@
 """Writes docs/configuration.md from `app.settings`; a test compares the committed file with `render()`.
 
-Run `python -m app.commands.settings_table` after changing a setting.
+Run `.venv/bin/python -m app.commands.settings_table` after changing a setting.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Every setting is an environment variable. Names are case-insensitive. A `.env` f
 too; the environment comes first, and unknown keys in the file are ignored. An empty value counts as unset. A value that
 is not valid stops the start with exit code 2 and one line that names the variable and the reason.
 
-This page is made from `app/settings.py` by `python -m app.commands.settings_table`.
+This page is made from `app/settings.py` by `.venv/bin/python -m app.commands.settings_table`.
 
 | variable | default | meaning |
 |---|---|---|
@@ -51,7 +51,9 @@ def _default(field: FieldInfo) -> str:
         value = value.get_secret_value()
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return "unset" if value in (None, "", ()) else f"`{value}`"
+    if isinstance(value, tuple):
+        value = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in value)
+    return "unset" if value in (None, "") else f"`{value}`"
 
 
 def _meaning(field: FieldInfo) -> str:

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -32,7 +34,8 @@ from app.local.kafka_jars import ChecksumError, DownloadError
 from app.local.photos import Album, albums_from_folder, bundled_albums
 from app.local.processes import StartError
 from app.local.publish import PublishedJob, batches, publish, taking_turns
-from app.local.stack import REPOSITORY, Stack
+from app.local.stack import REPOSITORY, Stack, stack_settings
+from app.settings import INVALID_SETTING_EXIT_CODE, SettingsError
 from schemas.answers import ClusterAnswer
 from schemas.errors import StopProcess
 
@@ -40,6 +43,7 @@ BATCH: Final = 5
 """Photos a job; small, so that every pet is clustered in several steps."""
 MIN_ARI: Final = 0.8
 STREAM_KEY: Final = "streams:media.cluster"
+_WIDEST: Final = 1000
 _POLL_S: Final = 0.2
 _DEADLINE_S: Final = 120.0
 _DEADLINE_PER_PHOTO_S: Final = 1.0
@@ -75,7 +79,13 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     console = Console()
     root: Path = options.root
-    stack = Stack(root / "demo", settings={"CLUSTER_STREAM_KEY": STREAM_KEY}, say=lambda line: console.print(line))
+    try:
+        given = stack_settings()
+    except SettingsError as error:
+        console.print(f"invalid settings: {error}", highlight=False, markup=False, soft_wrap=True, style="bold red")
+        return INVALID_SETTING_EXIT_CODE
+    say = partial(console.print, markup=False)
+    stack = Stack(root / "demo", settings={"CLUSTER_STREAM_KEY": STREAM_KEY}, given=given, say=say)
     try:
         albums = albums_from_folder(options.photos, stack.images) if options.photos else bundled_albums(stack.images)
     except (ValueError, OSError) as error:
@@ -103,7 +113,8 @@ def _run(stack: Stack, sheet: Path, albums: list[Album], console: Console) -> in
     api = Api(env["API_URL"], env["INTERNAL_TOKEN"])
     jobs = _publish_and_wait(albums, api, env["REDIS_URL"], run, console)
     results = [PetResult(album, _answer(api, album.pet_id, jobs)) for album in albums]
-    console.print(_table(results))
+    _print_table(results, console)
+    console.print(f"-{run} is this run's: every run has pets of its own", style="dim", highlight=False)
     _write_sheet(sheet, results)
     console.print(f"contact sheet: {sheet}", highlight=False, markup=False)
     _judge(results, jobs)
@@ -180,25 +191,33 @@ def _judge(results: list[PetResult], jobs: Mapping[str, Mapping[str, Any]]) -> N
         raise DemoFailed("\n  ".join(problems[:20]))
 
 
+def _print_table(results: list[PetResult], console: Console) -> None:
+    """Never narrower than its ids, which are there to be copied: a terminal that is wraps whole lines by itself."""
+    table = _table(results)
+    console.width = max(console.width, Measurement.get(console, console.options.update(width=_WIDEST), table).maximum)
+    console.print(table)
+
+
 def _table(results: list[PetResult]) -> Table:
-    table = Table(title="clusters", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("pet", overflow="fold")
+    known = any(result.album.labelled for result in results)
+    table = Table(title="clusters", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("pet", no_wrap=True)
     for name in ("version", "clusters", "members"):
-        table.add_column(name, justify="right", min_width=len(name))
-    table.add_column("hero", overflow="fold")
-    for name in ("unclustered", "ARI"):
-        table.add_column(name, justify="right", min_width=len(name))
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("hero", no_wrap=True)
+    for name in ("unclustered", *(["ARI"] if known else [])):
+        table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         answer, ari = result.answer, result.ari()
-        table.add_row(
+        row = [
             answer.pet_id,
             str(answer.version),
             str(len(answer.clusters)),
             "\n".join(str(cluster.member_count) for cluster in answer.clusters),
             "\n".join(cluster.hero_image_id for cluster in answer.clusters),
             str(answer.unclustered_count),
-            "" if ari is None else f"{ari:.3f}",
-        )
+        ]
+        table.add_row(*row, *(["" if ari is None else f"{ari:.3f}"] if known else []))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Set
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -20,13 +21,6 @@ def is_free(port: int) -> bool:
     return True
 
 
-def is_open(port: int) -> bool:
-    """Whether something accepts connections on `port` of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((HOST, port)) == 0
-
-
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
@@ -34,8 +28,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def free_run(first: int, count: int) -> int:
-    """The lowest port ≥ `first` that begins `count` consecutive free ones.
+def free_run(first: int, count: int, avoid: Set[int] = frozenset()) -> int:
+    """The lowest port ≥ `first` that begins `count` consecutive free ones, none of them in `avoid`.
 
     Raises:
         RuntimeError: there is none below 65536.
@@ -43,7 +37,7 @@ def free_run(first: int, count: int) -> int:
     """
     run = 0
     for port in range(first, 65536):
-        run = run + 1 if is_free(port) else 0
+        run = run + 1 if port not in avoid and is_free(port) else 0
         if run == count:
             return port - count + 1
     raise RuntimeError(f"no {count} consecutive free ports from {first} on")
@@ -62,18 +56,30 @@ class PortBook:
         ports: dict[str, int] = json.loads(self._path.read_text())
         return ports
 
-    def claim(self, name: str, *, preferred: int | None = None, count: int = 1) -> int:
-        """The first of `count` consecutive free ports for `name`, written down for the next start.
+    def claim(
+        self,
+        name: str,
+        *,
+        preferred: int | None = None,
+        wanted: int | None = None,
+        count: int = 1,
+        avoid: Set[int] = frozenset(),
+    ) -> int:
+        """The first of `count` consecutive free ports for `name`, none in `avoid`; written down for the next start.
 
-        It is the remembered one, else `preferred` or the next free after it, else any.
+        It is `wanted`, else the remembered one, else `preferred`. Where that is taken, it is the next free one after
+        `wanted` or `preferred`, any when neither is given.
         """
         ports = self.remembered()
-        port = ports.get(name)
-        if port is None or not all(is_free(port + i) for i in range(count)):
-            taken = {other for key, other in ports.items() if key != name}
-            port = free_run(preferred, count) if preferred is not None else free_port()
-            while port in taken:  # another name's port is free only because its server is not up yet
-                port = free_run(port + 1, count) if preferred is not None else free_port()
+        port = wanted if wanted is not None else ports.get(name)
+        if port is None or not all(is_free(port + i) and port + i not in avoid for i in range(count)):
+            # Another name's port is free only because its server is not up yet.
+            taken = avoid | {other for key, other in ports.items() if key != name}
+            first = wanted if wanted is not None else preferred
+            port = free_run(first, count, taken) if first is not None else free_port()
+            while port in taken:
+                port = free_port()
+        if ports.get(name) != port:
             ports[name] = port
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text(json.dumps(ports))

@@ -13,7 +13,7 @@ import secrets
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Final
 
@@ -22,26 +22,47 @@ from app.local.kafka import KafkaServer
 from app.local.kafka_jars import user_cache
 from app.local.ports import HOST, PortBook
 from app.local.postgres import PostgresServer
+from app.local.private_file import write_private
 from app.local.probe import answers_ok
 from app.local.processes import ServerProcess
 from app.local.redis import RedisServer
+from app.local.start_settings import StartSettings
 from app.local.storage import TOKEN_VARIABLE
+from app.settings import ALL_ROLES_PORTS, SettingsError, given_settings, load_settings
 
 REPOSITORY: Final = Path(__file__).parents[2]
 DEFAULT_WEB_PORT: Final = 9007
 DEFAULT_METRICS_PORT: Final = 9105
-METRICS_PORTS: Final = 6
-"""How many consecutive ports the roles of `python -m app all` take."""
+OWN_VARIABLES: Final = frozenset(
+    (
+        *("REDIS_URL", "DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "DATA_DIR", "WEB_HOST", "WORKER_METRICS_HOST"),
+        *("INTERNAL_TOKEN", "INTERNAL_SERVICE_TOKEN", "STORAGE_SERVICE_URL", "STORAGE_SERVICE_TOKEN"),
+    )
+)
+"""Settings that the stack makes itself; the environment's are not used. WEB_PORT and WORKER_METRICS_PORT are, where
+they are free; every other setting reaches the service as it is.
+"""
 
 _READY_SECONDS: Final = 180.0
 _PREPARE_SECONDS: Final = 180.0
-_STOP_SECONDS: Final = 30.0
-"""Longer than the 20 s that the service's own supervisor gives its roles."""
+_STOP_SECONDS: Final = 45.0
+"""Longer than the 30 s that the service's own supervisor gives its roles (SHUTDOWN_SECONDS and 5 s)."""
 
 
 def storage_command(folder: Path, port: int) -> list[str]:
     """The image storage that the stack runs unless it is given another one."""
     return [sys.executable, "-m", "app.local.storage", "--folder", str(folder), "--port", str(port)]
+
+
+def stack_settings() -> dict[str, str]:
+    """The settings that the environment and `.env` give, as text. Raises SettingsError for one that is not valid."""
+    try:
+        load_settings()
+    except SettingsError as error:
+        problems = {name: reason for name, reason in error.problems.items() if name not in OWN_VARIABLES}
+        if problems:
+            raise SettingsError(problems) from None
+    return given_settings()
 
 
 class Stack:
@@ -54,6 +75,7 @@ class Stack:
         service_argv: the command that runs every role until SIGTERM.
         prepare_argv: the command that makes topics and tables, run before the service starts.
         settings: more environment variables for the service; they win over this process's environment.
+        given: the settings that the environment gives, as text; WEB_PORT and WORKER_METRICS_PORT must be numbers.
         say: takes one line for each step.
 
     """
@@ -66,6 +88,7 @@ class Stack:
         service_argv: Sequence[str] = (sys.executable, "-m", "app", "all"),
         prepare_argv: Sequence[str] = (sys.executable, "-m", "app", "prepare"),
         settings: Mapping[str, str] | None = None,
+        given: Mapping[str, str] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.root = root.absolute()
@@ -80,6 +103,8 @@ class Stack:
         self._service_argv = list(service_argv)
         self._prepare_argv = list(prepare_argv)
         self._settings = dict(settings or {})
+        self._given = dict(given or {})
+        self._started_with = StartSettings(self.root / "started-with.json")
         self._say = say
 
     @property
@@ -105,24 +130,29 @@ class Stack:
         with self._alone():
             self._start_servers(detached)
             env = self._environment()
+            self._tell_what_is_not_used(env)
             self._start_storage(env, detached)
             self._start_service(env, detached)
             self._write_env(env)
         self._say(f"service   {env['API_URL']} (metrics {env['METRICS_URL']})")
         return env
 
-    def down(self) -> None:
-        """Stop all that runs, the service first; the data stays."""
+    def down(self) -> bool:
+        """Stop all that runs, the service first; the data stays. Returns whether anything ran."""
+        ran = False
         with self._alone():
             for name, process in (("service", self._service), ("storage", self._storage)):
                 if process.identity() is not None:
+                    ran = True
                     self._say(f"stopping {name}")
                     process.stop()
             for server in (self.kafka, self.redis, self.postgres):
                 if server.running():
+                    ran = True
                     self._say(f"stopping {server.name}")
                     server.stop()
             self.env_file.unlink(missing_ok=True)
+        return ran
 
     def clean(self) -> None:
         """Stop all that runs and remove the data."""
@@ -144,8 +174,10 @@ class Stack:
         """The service's settings; ports that are taken by others are moved unless our own process holds them."""
         ports = self._book.remembered()
         if self._service.identity() is None:
-            ports["web"] = self._book.claim("web", preferred=DEFAULT_WEB_PORT)
-            ports["metrics"] = self._book.claim("metrics", preferred=DEFAULT_METRICS_PORT, count=METRICS_PORTS)
+            ports["web"] = self._claim("web", "WEB_PORT", DEFAULT_WEB_PORT)
+            ports["metrics"] = self._claim(
+                "metrics", "WORKER_METRICS_PORT", DEFAULT_METRICS_PORT, ALL_ROLES_PORTS, {ports["web"]}
+            )
         if self._storage.identity() is None:
             ports["storage"] = self._book.claim("storage")
         token = self._token()
@@ -165,6 +197,15 @@ class Stack:
             "DATA_DIR": str(self.root / "state"),
             **self._settings,
         }
+
+    def _claim(self, name: str, variable: str, default: int, count: int = 1, avoid: Set[int] = frozenset()) -> int:
+        """The remembered ports or the ones from `default` on, unless the environment gives others."""
+        text = self._given.get(variable)
+        wanted = None if text is None else int(text)
+        port = self._book.claim(name, preferred=default, wanted=wanted, count=count, avoid=avoid)
+        if wanted not in (None, port):
+            self._say(f"{variable}: {text} is taken, {port} is used")
+        return port
 
     def _start_storage(self, env: Mapping[str, str], detached: bool) -> None:
         url = env["STORAGE_SERVICE_URL"]
@@ -187,7 +228,29 @@ class Stack:
             environment = {"MODEL_PATH": str(ensure_default_model(user_cache() / "models")), **os.environ, **env}
             self._prepare(environment)
             self._service.spawn(self._service_argv, env=environment, cwd=REPOSITORY, detached=detached)
+            self._started_with.write(self._handed_on(env))
+        else:
+            self._tell_what_waits(env)
         self._service.wait_ready(lambda: answers_ok(f"{env['API_URL']}/readyz"), _READY_SECONDS)
+
+    def _handed_on(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The settings that reach the service as the environment gives them."""
+        return {name: text for name, text in self._given.items() if name not in OWN_VARIABLES | env.keys()}
+
+    def _tell_what_is_not_used(self, env: Mapping[str, str]) -> None:
+        """Say which given settings the stack replaces by its own; none after sourcing `env_file`."""
+        replaced = sorted(n for n, text in self._given.items() if n in OWN_VARIABLES and env.get(n) != text)
+        if replaced:
+            self._say(f"the stack has its own, so these are not used: {', '.join(replaced)}")
+
+    def _tell_what_waits(self, env: Mapping[str, str]) -> None:
+        """Say which settings differ from those that the running service has."""
+        waiting = self._started_with.changed(self._handed_on(env))
+        waiting += [
+            name for name in ("WEB_PORT", "WORKER_METRICS_PORT") if self._given.get(name, env[name]) != env[name]
+        ]
+        if waiting:
+            self._say(f"runs already and keeps its settings; `make down` first to change {', '.join(sorted(waiting))}")
 
     def _prepare(self, environment: Mapping[str, str]) -> None:
         """Make topics, the first facts and the database's tables; all of it is harmless to repeat."""
@@ -201,11 +264,11 @@ class Stack:
         """The internal token: random, made once, readable by its owner only."""
         path = self.root / "token"
         if not path.exists():
-            _write_private(path, secrets.token_urlsafe(32))
+            write_private(path, secrets.token_urlsafe(32))
         return path.read_text()
 
     def _write_env(self, env: Mapping[str, str]) -> None:
-        _write_private(self.env_file, _lines(env))
+        write_private(self.env_file, _lines(env))
 
     def _written_env(self) -> str:
         return self.env_file.read_text() if self.env_file.exists() else ""
@@ -221,12 +284,3 @@ class Stack:
 
 def _lines(env: Mapping[str, str]) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items())
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write with mode 0600 from the first byte, and whole or not at all."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.replace(path)

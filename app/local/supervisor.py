@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 _CHUNK: Final = 65536
 _POLL_SECONDS: Final = 0.1
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Supervisor:
         *,
         log_dir: Path | None = None,
         relay: bool = True,
-        stop_timeout: float = 20.0,
+        stop_timeout: float = 30.0,
         delay: RestartDelay | None = None,
         on_exit: Callable[[int], None] | None = None,
     ) -> None:
@@ -212,7 +214,7 @@ async def run_roles(
     *,
     log_dir: Path | None = None,
     relay: bool = True,
-    stop_timeout: float = 20.0,
+    stop_timeout: float = 30.0,
     delay: RestartDelay | None = None,
     on_exit: Callable[[int], None] | None = None,
 ) -> int:
@@ -228,6 +230,23 @@ async def run_roles(
     supervisor = Supervisor(
         roles, log_dir=log_dir, relay=relay, stop_timeout=stop_timeout, delay=delay, on_exit=on_exit
     )
+    with _stop_signals(supervisor) as asked:
+        supervisor.start()
+        request = asyncio.create_task(asked.wait())
+        failure = asyncio.create_task(supervisor.failure())
+        try:
+            await asyncio.wait((request, failure), return_when=asyncio.FIRST_COMPLETED)
+            if failure.done():
+                failure.result()
+        finally:
+            request.cancel()
+            killed = await supervisor.stop()
+    return 1 if killed else 0
+
+
+@contextmanager
+def _stop_signals(supervisor: Supervisor) -> Iterator[asyncio.Event]:
+    """Within the block: an event that the first SIGTERM or SIGINT sets; a second one kills the roles."""
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -236,18 +255,10 @@ async def run_roles(
             supervisor.kill()
         asked.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal)
-    supervisor.start()
-    request = asyncio.create_task(asked.wait())
-    failure = asyncio.create_task(supervisor.failure())
     try:
-        await asyncio.wait((request, failure), return_when=asyncio.FIRST_COMPLETED)
-        if failure.done():
-            failure.result()
+        yield asked
     finally:
-        request.cancel()
-        killed = await supervisor.stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
-    return 1 if killed else 0

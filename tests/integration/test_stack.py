@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import redis
 
+from app.local.ports import HOST, PortBook, free_port
 from app.local.probe import answers_ok
 from app.local.processes import StartError
-from app.local.stack import Stack, storage_command
+from app.local.stack import REPOSITORY, Stack, stack_settings, storage_command
+from app.settings import SettingsError
 
 SERVES = textwrap.dedent("""
     import http.server, os, socket, sys
@@ -35,13 +39,20 @@ SERVES = textwrap.dedent("""
 PREPARES = "import os, pathlib; (pathlib.Path(os.environ['DATA_DIR']) / 'prepared').touch()"
 
 
-def stack_at(root: Path, *, prepare: str = PREPARES) -> Stack:
+def stack_at(
+    root: Path,
+    *,
+    prepare: str = PREPARES,
+    given: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Stack:
     return Stack(
         root,
         storage_argv=lambda _folder, port: [sys.executable, "-c", SERVES, str(port)],
         service_argv=[sys.executable, "-c", SERVES],
         prepare_argv=[sys.executable, "-c", prepare],
-        say=lambda _line: None,
+        given=given,
+        say=say,
     )
 
 
@@ -120,3 +131,76 @@ def test_a_failed_preparation_is_reported_with_its_output(root: Path) -> None:
     with pytest.raises(StartError, match=r"(?s)prepare ended with exit code 1.*no such table"):
         stack_at(root, prepare="import sys; sys.exit('no such table')").up()
     assert not (root / "env").exists()
+
+
+def test_ports_of_the_environment_are_used_or_moved_and_a_running_service_keeps_its_own(root: Path) -> None:
+    said: list[str] = []
+    with socket.create_server((HOST, 0)) as listener:
+        taken = listener.getsockname()[1]
+        given = {"WEB_PORT": str(free_port()), "WORKER_METRICS_PORT": str(taken), "LOG_LEVEL": "DEBUG"}
+        env = stack_at(root, given={**given, "REDIS_URL": "redis://elsewhere"}, say=said.append).up()
+    assert env["WEB_PORT"] == given["WEB_PORT"]
+    assert int(env["WORKER_METRICS_PORT"]) > taken
+    assert f"WORKER_METRICS_PORT: {taken} is taken, {env['WORKER_METRICS_PORT']} is used" in said
+    assert "the stack has its own, so these are not used: REDIS_URL" in said
+    assert "elsewhere" not in "".join(said)
+
+    said.clear()
+    same = {**given, "WORKER_METRICS_PORT": env["WORKER_METRICS_PORT"], "REDIS_URL": env["REDIS_URL"]}
+    assert stack_at(root, given=same, say=said.append).up() == env
+    assert not [line for line in said if "make down" in line or "not used" in line]
+
+    other = {"WEB_PORT": str(free_port()), "LOG_LEVEL": "INFO", "APP_NAME": "mine"}
+    assert stack_at(root, given=other, say=said.append).up() == env
+    assert "runs already and keeps its settings; `make down` first to change APP_NAME, LOG_LEVEL, WEB_PORT" in said
+
+    stack_at(root).down()
+    assert stack_at(root, given=other).up()["WEB_PORT"] == other["WEB_PORT"]
+
+
+def test_down_tells_that_nothing_runs(root: Path) -> None:
+    done = local("down", root)
+    assert (done.returncode, done.stdout) == (0, "not running\n")
+
+
+def test_up_refuses_a_bad_setting_before_it_starts_anything(root: Path) -> None:
+    done = local("up", root, WEB_PORT="abc")
+    assert done.returncode == 2
+    assert re.fullmatch(r"invalid settings: WEB_PORT: [^\n]+\n", done.stderr)
+    assert not list(root.rglob("*.pid"))
+
+
+def test_the_sample_photos_lie_where_the_storage_looks(root: Path) -> None:
+    assert local("photos", root).returncode == 0
+    assert {f"comet-{number:03}.jpg" for number in range(14)} <= {path.name for path in (root / "images").iterdir()}
+
+
+def test_variables_that_the_stack_replaces_need_not_be_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://of-another-project")
+    monkeypatch.setenv("LOG_LEVEL", "debug")
+    assert stack_settings().items() >= {"LOG_LEVEL": "debug", "DATABASE_URL": "mysql://of-another-project"}.items()
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    with pytest.raises(SettingsError, match=r"^LOG_LEVEL: [^;]+$"):
+        stack_settings()
+
+
+def test_one_range_of_ports_never_holds_anothers(tmp_path: Path) -> None:
+    book = PortBook(tmp_path / "ports.json")
+    metrics = book.claim("metrics", preferred=20000, count=6)
+    web = book.claim("web", wanted=metrics + 2)
+    assert web == metrics + 2
+    moved = book.claim("metrics", preferred=metrics, count=6, avoid={web})
+    assert web not in range(moved, moved + 6)
+    assert book.remembered() == {"web": web, "metrics": moved}
+
+
+def local(command: str, root: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python -m app.local COMMAND` on `root`."""
+    return subprocess.run(
+        [sys.executable, "-m", "app.local", command, "--root", str(root)],
+        env={**os.environ, **variables},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

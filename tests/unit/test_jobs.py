@@ -118,12 +118,18 @@ def test_a_part_that_is_retried_holds_the_job_and_no_other_part() -> None:
 
 def test_a_repeated_try_counts_once_whatever_its_repeat_says() -> None:
     first, second = tried("a", pending=("b",)), tried("b", attempt=2)
-    expected = [("succeeded", 2, 2, 0, 0)]
-    assert ends([first, first, second, second, first]) == expected
-    all_good_this_time = tried("a", "b")  # the same try, repeated behind a crash when the source was back
-    log = [first, all_good_this_time, second]
-    assert ends(log) == [("succeeded", 2, 1, 1, 0)], "b came with the repeat: placed, and then found known"
+    assert ends([first, first, second, second, first]) == [("succeeded", 2, 2, 0, 0)]
+
+
+def test_a_try_that_is_repeated_without_pending_images_settles_the_command() -> None:
+    """Behind a crash between the fact and its retry, the source is back: no retry will ever follow."""
+    first = tried("a", pending=("b", "c"), failed=("d",))
+    repeat = tried("a", "b", failed=("d", "c"))
+    log = [first, repeat]
+    assert ends(log) == [("succeeded", 1, 2, 0, 2)], "each image counts once"
+    assert ends([*log, tried(attempt=2, known=("b",), failed=("c",)), repeat]) == ends(log)
     assert fold(log)[0].store.pet("pet_1").image_count == 2
+    assert [f.image_id for f in statuses(fold(log)[1])[0].failed_images] == ["d", "c"]
 
 
 def test_images_placed_by_an_early_try_are_in_the_answer_before_the_job_ends() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.commands.settings_table import DOCUMENT, render
-from app.settings import DEFAULT_TOKEN, Settings, SettingsError, load_settings
+from app.settings import DEFAULT_TOKEN, Settings, SettingsError, given_settings, load_settings
 from schemas.facts import Policy
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +125,9 @@ def test_managed_databases_get_stricter_defaults(
     [
         ("ENVIRONMENT", "moon"),
         ("WEB_PORT", "70000"),
+        ("WEB_PORT", "0"),
+        ("WORKER_METRICS_PORT", "0"),
+        ("WORKER_METRICS_PORT", "65531"),
         ("CLUSTER_READ_COUNT", "0"),
         ("CLUSTER_READ_COUNT", "many"),
         ("REDIS_SSL", "perhaps"),
@@ -132,6 +135,11 @@ def test_managed_databases_get_stricter_defaults(
         ("DATABASE_URL", "mysql://u:hush@h/d"),
         ("MODEL_MEAN", "0.1,0.2"),
         ("MODEL_STD", "a,b,c"),
+        ("MODEL_STD", "1,2,nan"),
+        ("CLUSTER_RETRY_DELAYS_SECONDS", "5,60"),
+        ("CLUSTER_RETRY_DELAYS_SECONDS", "5,60,0"),
+        ("CLUSTER_RETRY_DELAYS_SECONDS", "5,60,soon"),
+        ("REQUEUE_RATE_PER_SECOND", "0"),
         ("IMAGE_SOURCE", "s3://bucket/x.jpg"),
         ("READYZ_PEERS", "fold"),
         ("LOG_LEVEL", "loud"),
@@ -153,6 +161,38 @@ def test_a_bad_value_is_one_line_with_the_variable_and_no_value(
     assert "secret-host" not in line
 
 
+@pytest.mark.parametrize("value", ["1,2", "a,b,c", "1,2,3,4", "0.1, ,0.2", "1,2,inf"])
+def test_channels_are_told_once_and_plainly(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("MODEL_MEAN", value)
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert str(raised.value) == "MODEL_MEAN: must be three numbers, comma-separated"
+
+
+def test_a_wrong_environment_is_the_only_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "prod")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert list(raised.value.problems) == ["ENVIRONMENT"]
+
+
+def test_several_problems_are_one_line_with_each_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_PORT", "abc")
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert sorted(raised.value.problems) == ["LOG_LEVEL", "WEB_PORT"]
+    assert re.fullmatch(r"LOG_LEVEL: .+; WEB_PORT: .+", str(raised.value))
+
+
+def test_what_is_given_is_told_without_defaults_and_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("WEB_PORT=1\nLOG_LEVEL=DEBUG\nAPI_HOST=no setting\n")
+    monkeypatch.setenv("web_port", "abc")
+    monkeypatch.setenv("REDIS_URL", "")
+    monkeypatch.setenv("INTERNAL_SERVICE_TOKEN", "hush")
+    assert given_settings() == {"WEB_PORT": "abc", "LOG_LEVEL": "DEBUG", "INTERNAL_SERVICE_TOKEN": "hush"}
+
+
 def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("INTERNAL_TOKEN", "INTERNAL_TOKEN_PREVIOUS", "REDIS_PASSWORD", "STORAGE_SERVICE_TOKEN"):
         monkeypatch.setenv(variable, "hush")
@@ -166,9 +206,11 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READYZ_PEERS", "fold=http://h:1/readyz, http://h:2/readyz")
     monkeypatch.setenv("MODEL_MEAN", "0.5, 0.25,1")
+    monkeypatch.setenv("CLUSTER_RETRY_DELAYS_SECONDS", "0.5, 1,2")
     settings = load_settings()
     assert settings.readyz_peers == ("fold=http://h:1/readyz", "http://h:2/readyz")
     assert settings.model_mean == (0.5, 0.25, 1.0)
+    assert settings.cluster_retry_delays_seconds == (0.5, 1.0, 2.0)
 
 
 def test_the_policy_records_the_cluster_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
