@@ -20,6 +20,7 @@ from agents.images.byte_budget import ByteBudget
 from agents.images.decode import DecodedImage, decode
 from agents.images.errors import ImageError
 from agents.images.phash import phash
+from agents.images.pixel_budget import PixelBudget
 from agents.images.quality import measure
 from agents.images.sources import ImageSource
 from schemas.facts import EmbeddedImage, Quality
@@ -50,9 +51,10 @@ class _Measured:
 class ImagePipeline:
     """Embeds images for all jobs of a process within one bound on fetches and memory.
 
-    `decode_executor`: threads that decode; their number bounds the full-size pictures in memory (3 · `max_pixels`
-    bytes each). `fetch_concurrency`: images fetched or decoded at a time. `in_flight_bytes`: bound of the files held,
-    at least the source's `max_bytes`; a fetch reserves the most it may need and keeps what it did.
+    `decode_executor`: threads that decode. `fetch_concurrency`: images fetched or decoded at a time. `in_flight_bytes`:
+    bound of the files held, at least the source's `max_bytes`; a fetch reserves the most it may need and keeps what it
+    did. `in_flight_pixels`: bound of the full-size pictures in memory, at up to 8 bytes a pixel (RGBA, RGB, grey), at
+    least `max_pixels`.
     """
 
     def __init__(
@@ -64,18 +66,22 @@ class ImagePipeline:
         fetch_concurrency: int = 32,
         in_flight_bytes: int = 512 * 2**20,
         max_pixels: int = 64_000_000,
+        in_flight_pixels: int = 100_000_000,
         metrics: PipelineMetrics | None = None,
     ) -> None:
         if fetch_concurrency < 1:
             raise ValueError(f"fetch_concurrency: must be at least 1, got {fetch_concurrency}")
         if in_flight_bytes < source.max_bytes:
             raise ValueError(f"in_flight_bytes: must hold one image of {source.max_bytes}, got {in_flight_bytes}")
+        if in_flight_pixels < max_pixels:
+            raise ValueError(f"in_flight_pixels: must hold one image of {max_pixels}, got {in_flight_pixels}")
         self._source = source
         self._batcher = batcher
         self._executor = decode_executor
         self._places = asyncio.Semaphore(fetch_concurrency)
         self._budget = ByteBudget(in_flight_bytes)
         self._max_pixels = max_pixels
+        self._pixels = PixelBudget(in_flight_pixels)
         self._metrics = metrics or PipelineMetrics()
 
     async def embed_image(self, image_id: str) -> EmbeddedImage:
@@ -117,7 +123,8 @@ class ImagePipeline:
             yield data
 
     def _measure(self, data: bytes) -> _Measured:
-        decoded = decode(data, size=self._batcher.embedder.input_size, max_pixels=self._max_pixels)
+        size = self._batcher.embedder.input_size
+        decoded = decode(data, size=size, max_pixels=self._max_pixels, budget=self._pixels)
         return _Measured(
             decoded=decoded,
             quality=measure(decoded.gray, width=decoded.width, height=decoded.height),

@@ -32,6 +32,9 @@ IMAGES_IN_FLIGHT = 512
 """Of all commands together, whole commands of at most 64: a rebalance waits for them, and the slowest machine that we
 know embeds ten a second."""
 IN_FLIGHT_BYTES = 512 * 2**20
+"""Of image files."""
+IN_FLIGHT_PIXELS = 100_000_000
+"""Of full-size pictures, at up to 8 bytes each."""
 
 
 def run(settings: Settings) -> None:
@@ -113,6 +116,7 @@ async def _pipeline(role: Role, embedder: Embedder) -> AsyncIterator[tuple[Image
                         fetch_concurrency=settings.image_concurrency,
                         in_flight_bytes=max(IN_FLIGHT_BYTES, settings.image_max_bytes),
                         max_pixels=settings.image_max_pixels,
+                        in_flight_pixels=max(IN_FLIGHT_PIXELS, settings.image_max_pixels),
                         metrics=PipelineMetrics(
                             fetch_seconds=role.metrics.histogram(defs.FETCH_SECONDS),
                             decode_seconds=role.metrics.histogram(defs.DECODE_SECONDS),

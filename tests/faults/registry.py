@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.e2e.service import ROLES
 from tests.faults.families.broker import BrokerKill, BrokerRestart
+from tests.faults.families.clocks import ClockStep
 from tests.faults.families.image_storage import MOODS, StorageAway, StorageMood
 from tests.faults.families.postgres_server import PostgresDisconnect, PostgresKill, PostgresRestart
 from tests.faults.families.redis_server import RedisFlush, RedisFreeze, RedisKill, RedisStop
@@ -49,6 +50,7 @@ _ALL: Final = [
     _of_server(PostgresDisconnect, "postgres", 0.0, 0.0),
     *(Named(Kind(f"storage_{mood}", "storage", 2.0, 6.0), StorageMood, mood) for mood in MOODS),
     _of_server(StorageAway, "storage", 2.0, 6.0),
+    _of_server(ClockStep, "clock", 2.0, 8.0),
 ]
 FAULTS: Final[dict[str, Named]] = {named.kind.name: named for named in _ALL}
 """Name → fault."""

@@ -97,7 +97,8 @@ class _Run:
         self._seed = seed
         self._say = say
         self._begun = time.monotonic()
-        self._usable = {named.kind.name: named for named in faults if not named.make.unavailable(stack)}
+        left_out = {named.kind.name: why for named in faults if (why := named.make.unavailable(stack))}
+        self._usable = {named.kind.name: named for named in faults if named.kind.name not in left_out}
         self._struck: Counter[str] = Counter()
         self._late: list[JobKey] = []
         self._waiting: set[asyncio.Task[None]] = set()
@@ -105,7 +106,7 @@ class _Run:
             stack.servers.database_url, stack.servers.cache_redis.url, stack.service.namespace, stack.outages
         )
         self._probes = Probes(stack.submitter, self._watch.seen)
-        self.result = Result(seed, seconds)
+        self.result = Result(seed, seconds, notes=[f"left out {name}: {why}" for name, why in left_out.items()])
 
     async def go(self) -> Result:
         """From the first job to the verdict."""
@@ -255,7 +256,6 @@ class _Run:
         result.exits = dict(
             Counter(f"{each.name} {each.code} {each.asked or 'by itself'}" for each in self._stack.service.exits)
         )
-        result.notes += self._stack.notes
 
     def _explain(self, case: Case) -> None:
         for finding in self.result.findings[:40]:

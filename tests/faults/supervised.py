@@ -17,6 +17,7 @@ from typing import Final
 
 from app.local.processes import launcher_argv
 from tests.e2e.service import REPOSITORY, ROLES, Service
+from tests.faults.clocks import Clocks
 
 POLL_SECONDS: Final = 0.05
 FIRST_DELAY: Final = 0.3
@@ -53,7 +54,7 @@ class SupervisedService(Service):
     """`begin` starts roles and the watch over them, `end` stops both; `signal` strikes a process.
 
     `cache_url`: Redis of the projector and the API; `redis_url` is the bridge's. `off`: protection that all roles run
-    without (tests.faults.without), empty for none. `slow_broker`: whether answers of the broker to producers are late.
+    without (tests.faults.without), empty for none.
     """
 
     cache_url: str = ""
@@ -66,6 +67,7 @@ class SupervisedService(Service):
         self.web_port = self.ports_left.pop()
         names = [*ROLES, *(f"{role}-2" for role in ("embed", "fold"))]
         self.ports = {name: self.ports_left.pop() for name in names}
+        self.clocks = Clocks(self.root)
         self._keepers: dict[str, _Keeper] = {}
         self._watch: asyncio.Task[None] | None = None
 
@@ -79,7 +81,7 @@ class SupervisedService(Service):
             del env["WORKER_METRICS_PORT"]
         if worker:
             env["WORKER_ID"] = worker
-        return env
+        return env | self.clocks.env(name)
 
     def argv(self, role: str) -> list[str]:
         """The role's command line; it dies with this process."""

@@ -43,7 +43,7 @@ class DiskFull(Fault):
     def unavailable(cls, stack: Stack) -> str:
         """Needs a small file system of its own, since nobody fills a real disk for a test."""
         missing = stack.small_disks_missing()
-        return f"no small file system for {', '.join(missing)}" if missing else ""
+        return f"no small file system could be mounted for {', '.join(missing)}" if missing else ""
 
     async def inject(self, stack: Stack) -> None:
         """Fill it up."""

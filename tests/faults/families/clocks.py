@@ -1,0 +1,32 @@
+"""The wall clock of a role steps, as an administrator or a bad time server lets it, and steps back."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from tests.e2e.service import ROLES
+from tests.faults.fault import Fault
+from tests.faults.stack import Stack
+
+STEPS: Final = (-86_400, -3_600, -5, 5, 3_600, 86_400)
+"""Seconds."""
+
+
+class ClockStep(Fault):
+    """One role's clock at a time."""
+
+    family: ClassVar[str] = "clock_step"
+
+    @classmethod
+    def unavailable(cls, stack: Stack) -> str:
+        """Needs libfaketime: nobody sets the machine's clock for a test."""
+        return "" if stack.service.clocks.settable else "libfaketime is not installed"
+
+    async def inject(self, stack: Stack) -> None:
+        """Forwards or backwards."""
+        self._role = self.rng.choice(ROLES)
+        stack.service.clocks.set(self._role, self.rng.choice(STEPS))
+
+    async def heal(self, stack: Stack) -> None:
+        """And back."""
+        stack.service.clocks.set(self._role, 0)
