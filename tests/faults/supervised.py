@@ -81,12 +81,15 @@ class SupervisedService(Service):
             del env["WORKER_METRICS_PORT"]
         if worker:
             env["WORKER_ID"] = worker
-        return env | self.clocks.env(name)
+        return env
 
     def argv(self, role: str) -> list[str]:
         """The role's command line; it dies with this process."""
         name = role.partition("-")[0]
-        program = ["-m", "tests.faults.without", self.off, name] if self.off else ["-m", "app", name]
+        runner = (
+            ["tests.faults.without", self.off] if self.off else ["tests.faults.clocks", str(self.clocks.file(name))]
+        )
+        program = ["-m", *runner, name]
         return launcher_argv([sys.executable, *program], parent_death_signal=signal.SIGKILL)
 
     def state_folder(self, name: str) -> Path:
