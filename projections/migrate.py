@@ -6,28 +6,36 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from projections.urls import driver_url
+from schemas.errors import StopProcess
 
 T = TypeVar("T")
 
+LOCK_SECONDS: Final = 5
+"""How long a migration waits for a table, and others for it: who waits for a table holds up all that come behind."""
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Migrate up to `revision`. Safe to call from several processes at once: they take turns."""
-    _in_own_loop(lambda: command.upgrade(_config(database_url), revision))
+    """Migrate up to `revision`. Safe to call from several processes at once: they take turns.
+
+    Raises StopProcess when another transaction holds a table for long; to be repeated, also after any other failure.
+    """
+    _migrate(lambda: command.upgrade(_config(database_url), revision))
 
 
 def downgrade(database_url: str, revision: str) -> None:
-    """Migrate down to `revision`; ``base`` removes everything."""
-    _in_own_loop(lambda: command.downgrade(_config(database_url), revision))
+    """Migrate down to `revision`; ``base`` removes everything. Raises as `upgrade`."""
+    _migrate(lambda: command.downgrade(_config(database_url), revision))
 
 
 def current(database_url: str) -> str | None:
@@ -48,7 +56,22 @@ def sqlalchemy_engine_arguments(database_url: str) -> tuple[str, dict[str, Any]]
     The URL goes to asyncpg as it stands: SQLAlchemy would pass libpq's options (``sslmode``, ``host=/socket``) on under
     names that asyncpg does not take.
     """
-    return "postgresql+asyncpg://", {"dsn": driver_url(database_url)}
+    return "postgresql+asyncpg://", {
+        "dsn": driver_url(database_url),
+        "server_settings": {"lock_timeout": f"{LOCK_SECONDS}s"},
+    }
+
+
+def _migrate(work: Callable[[], None]) -> None:
+    try:
+        _in_own_loop(work)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise StopProcess(
+            "the migration gave up waiting for a table that another transaction holds, so as not to hold up everybody"
+            " else; what is done so far is kept: run it again"
+        ) from error
 
 
 def _config(database_url: str) -> Config:

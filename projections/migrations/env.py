@@ -17,7 +17,8 @@ _POLL_SECONDS: Final = 0.1
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=None)
+    # A migration a transaction: what one locks, the next does not hold.
+    context.configure(connection=connection, target_metadata=None, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -3,8 +3,12 @@
 Revision: 0002
 Follows: 0001
 
-Expands only: the release before goes on writing, since every new column has a default. The primary key of
-`cluster_job_commands` is built again while the table is locked.
+Expands only: the release before goes on writing, since every new column has a default. No table is locked for longer than
+a moment: the new primary key of `cluster_job_commands` is built beside the old one. What stands in an autocommit block is
+done statement by statement, and done again when a run that failed is repeated.
+
+Upgrade `project`, `fold`, `embed` and `bridge`, in this order, then `web`: the release before does not know `run` and
+`requeue` of a command or a fact and leaves them out, so nobody may ask for a requeue before everybody understands one.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
+
+from projections.migrations.online import build_key, swap_key
 
 revision = "0002"
 down_revision = "0001"
@@ -23,12 +29,24 @@ _RUN_BITS = 34
 
 
 def upgrade() -> None:
-    op.add_column("cluster_jobs", sa.Column("run", sa.Integer, nullable=False, server_default="1"))
-    op.add_column("cluster_job_commands", sa.Column("run", sa.Integer, nullable=False, server_default="1"))
-    op.add_column("cluster_job_commands", sa.Column("requeue", sa.Text, nullable=False, server_default=""))
-    _replace_key("cluster_job_id", "run", "requeue", "part", "attempt")
+    with op.get_context().autocommit_block():
+        _add_columns()
+        # What is to be done to existing rows stands here: it locks no reader out, and a repeat must change nothing.
+        build_key("cluster_job_commands", ("cluster_job_id", "run", "requeue", "part", "attempt"))
+    swap_key("cluster_job_commands")
     _create_letters()
     _create_actions()
+
+
+def _add_columns() -> None:
+    requeue = sa.Column("requeue", sa.Text, nullable=False, server_default="")
+    op.add_column("cluster_jobs", _run(), if_not_exists=True)
+    op.add_column("cluster_job_commands", _run(), if_not_exists=True)
+    op.add_column("cluster_job_commands", requeue, if_not_exists=True)
+
+
+def _run() -> sa.Column:
+    return sa.Column("run", sa.Integer, nullable=False, server_default="1")
 
 
 def _create_letters() -> None:
@@ -79,6 +97,13 @@ def _create_actions() -> None:
 
 
 def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        op.execute("DELETE FROM cluster_job_commands WHERE run > 1")
+        op.execute(
+            f"UPDATE cluster_jobs SET progress = progress % (1::bigint << {_RUN_BITS}),"
+            f" outcome_progress = outcome_progress % (1::bigint << {_RUN_BITS}) WHERE run > 1"
+        )
+        build_key("cluster_job_commands", ("cluster_job_id", "part", "attempt"))
     op.drop_table("dead_letter_actions")
     op.drop_table("dead_letters")
     # The tables are to be filled from the start when they are made again.
@@ -86,20 +111,10 @@ def downgrade() -> None:
         "DELETE FROM projection_positions"
         " WHERE topic LIKE '%media.deadletter' OR topic LIKE '%media.deadletter.actions'"
     )
-    op.execute("DELETE FROM cluster_job_commands WHERE run > 1")
-    _replace_key("cluster_job_id", "part", "attempt")
+    swap_key("cluster_job_commands")
     op.drop_column("cluster_job_commands", "requeue")
     op.drop_column("cluster_job_commands", "run")
-    op.execute(
-        f"UPDATE cluster_jobs SET progress = progress % (1::bigint << {_RUN_BITS}),"
-        f" outcome_progress = outcome_progress % (1::bigint << {_RUN_BITS}) WHERE run > 1"
-    )
     op.drop_column("cluster_jobs", "run")
-
-
-def _replace_key(*columns: str) -> None:
-    op.drop_constraint("cluster_job_commands_pkey", "cluster_job_commands")
-    op.create_primary_key("cluster_job_commands_pkey", "cluster_job_commands", list(columns))
 
 
 def _id(name: str) -> sa.Column:
