@@ -3,9 +3,9 @@
 Revision: 0002
 Follows: 0001
 
-Expands only: the release before goes on writing, since every new column has a default. No table is locked for longer than
-a moment: the new primary key of `cluster_job_commands` is built beside the old one. What stands in an autocommit block is
-done statement by statement, and done again when a run that failed is repeated.
+Expands only: the release before goes on writing, since every new column has a default. No table is locked for longer
+than a moment: the new primary key of `cluster_job_commands` is built beside the old one. What stands in an autocommit
+block is done statement by statement, and done again when a run that failed is repeated.
 
 Upgrade `project`, `fold`, `embed` and `bridge`, in this order, then `web`: the release before does not know `run` and
 `requeue` of a command or a fact and leaves them out, so nobody may ask for a requeue before everybody understands one.

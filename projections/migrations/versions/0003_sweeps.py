@@ -3,8 +3,8 @@
 Revision: 0003
 Follows: 0002
 
-Expands only: the release before goes on writing, since every new column has a default. No table is locked for longer than
-a moment; what stands in an autocommit block is done again when a run that failed is repeated.
+Expands only: the release before goes on writing, since every new column has a default. No table is locked for longer
+than a moment; what stands in an autocommit block is done again when a run that failed is repeated.
 """
 
 from __future__ import annotations
