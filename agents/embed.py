@@ -28,15 +28,13 @@ from agents.embed_outputs import EmbedOutputs
 from agents.images.errors import ImageError
 from schemas.commands import MAX_IMAGES_PER_JOB, EmbedImages, decode_command
 from schemas.errors import DeadLetter, RetryLater
-from schemas.facts import EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
+from schemas.facts import WHOLE_LIST, EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
 from schemas.ids import is_id
 from schemas.telemetry import Counter, Unmeasured
 from schemas.topics import position_of
 
 log = structlog.get_logger(__name__)
 MAX_REASON: Final = 500
-WHOLE_LIST: Final = "*"
-"""Stands for an image id where the list of a job that names no image could not be had."""
 
 
 class EmbedImage(Protocol):

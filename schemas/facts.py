@@ -6,7 +6,7 @@ is ever retyped. Inner structs are arrays (`array_like`), because a vector's nei
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -76,10 +76,15 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all facts."""
 
 
+WHOLE_LIST: Final = "*"
+"""Stands for an image id where the list of a job that names no image could not be had."""
+
+
 class ImagesEmbedded(Fact, frozen=True, kw_only=True):
     """The answer to one command: exactly one a command, also when nothing is new or everything failed.
 
     `pending`: images that a retry of this command will try again; the command is settled by the fact that has none.
+    Of a job that names no image it may be `WHOLE_LIST` alone.
     """
 
     job: JobContext

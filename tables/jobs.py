@@ -11,11 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.facts import Fact, FailedImage, ImagesEmbedded, JobContext
+from schemas.facts import WHOLE_LIST, Fact, FailedImage, ImagesEmbedded, JobContext
 from schemas.public import DeadLetterRecord, FailedImageReport, JobStatus
 from tables.changes import Position
 from tables.outputs import Output, dead_letter_output, status_output, updated_output
-from tables.pet import FAILURES_NOTED, FAILURES_REPORTED, MAX_OPEN_JOBS, FailureNote, OpenJob, Pet, Retried
+from tables.pet import (
+    FAILURES_NOTED,
+    FAILURES_REPORTED,
+    MAX_OPEN_JOBS,
+    UNKNOWN_NUMBER,
+    FailureNote,
+    OpenJob,
+    Pet,
+    Retried,
+)
 
 NOT_IN_ALBUM: Final = "its vector was refused earlier; requeue that dead letter"
 
@@ -29,41 +38,39 @@ class Settled:
 
 
 def is_unsettled(pet: Pet, fact: ImagesEmbedded) -> bool:
-    """Whether this command of the job, or this try of it, has not been counted yet.
-
-    A try that left images pending counts again when its repeat leaves none: behind a crash, the source may be back, and
-    then no retry follows.
-    """
+    """Whether this command of the job, or this try of it, tells something that has not been counted yet."""
     context = fact.job
-    if context.key in pet.ended:
+    if _is_done(pet, context):
         return False
-    job = pet.jobs.get(context.key, OpenJob())
-    if (context.parts, context.part) in job.settled:
-        return False
-    before = _retried(job, context)
-    return (
-        before is None or context.attempt > before.attempt or (context.attempt == before.attempt and not fact.pending)
-    )
+    before = _retried(pet.jobs.get(context.key, OpenJob()), context)
+    return before is None or _tells_more(before, fact)
 
 
 def settle(pet: Pet, fact: ImagesEmbedded, model: int, placed: int) -> Settled:
     """Count a command of a job, or one try of it; a repeat counts nothing.
 
-    `model`: the fact's, as its index in the pet. What embed calls known but the album lacks counts as failed: the fact
-    that brought it was refused.
+    `model`: the fact's, as its index in the pet. `placed`: its images that are new to the album; they always count,
+    because no image is new twice. What embed calls known but the album lacks counts as failed: the fact that brought it
+    was refused.
     """
     context = fact.job
-    if not is_unsettled(pet, fact):
-        return Settled(pet.jobs.get(context.key, OpenJob()), ended=False)
-    job = pet.jobs.setdefault(context.key, OpenJob())
-    lacking = [image_id for image_id in fact.known if (model, image_id) not in pet.folded]
-    known, failed = len(fact.known) - len(lacking) + len(fact.images) - placed, len(fact.failed) + len(lacking)
+    job = pet.jobs.get(context.key, OpenJob())
+    if _is_done(pet, context):
+        return Settled(job, ended=False)
     before = _retried(job, context)
-    if before is not None and before.attempt == context.attempt:
-        # The repeat names all images of the command; only those that were pending are not counted yet.
-        rest = max(0, before.pending - placed)
-        failed = min(max(0, failed - before.failed), rest)
-        known = rest - failed
+    if before is not None and not placed and not _tells_more(before, fact):
+        return Settled(job, ended=False)
+    pet.jobs[context.key] = job
+    lacking = [image_id for image_id in fact.known if (model, image_id) not in pet.folded]
+    failed = len(fact.failed) + len(lacking)
+    known = len(fact.known) - len(lacking) + len(fact.images) - placed
+    left = _pending(fact)
+    if before is not None and before.pending != UNKNOWN_NUMBER:
+        # A repeat names all images of the command; no more than were pending are not counted yet.
+        not_placed = max(0, before.pending - placed)
+        left = min(left, not_placed) if context.attempt >= before.attempt and left >= 0 else not_placed
+        failed = min(max(0, failed - before.failed_in(context.attempt)), not_placed - left)
+        known = not_placed - left - failed
     job.attempt = max(job.attempt, context.attempt)
     job.placed += placed
     job.known += known
@@ -71,8 +78,10 @@ def settle(pet: Pet, fact: ImagesEmbedded, model: int, placed: int) -> Settled:
     _note_failures(pet, job, [*fact.failed, *(FailedImage(i, "not_in_album", NOT_IN_ALBUM) for i in lacking)], failed)
     if before is not None:
         job.retried.remove(before)
-    if fact.pending:
-        job.retried.append(Retried(context.parts, context.part, context.attempt, len(fact.pending), failed))
+    if left:
+        attempt = context.attempt if before is None else max(context.attempt, before.attempt)
+        failed += 0 if before is None else before.failed_in(attempt)
+        job.retried.append(Retried(context.parts, context.part, attempt, left, failed))
         return Settled(job, ended=False)
     job.settled.append((context.parts, context.part))
     ended = sum(parts == context.parts for parts, _ in job.settled) >= context.parts
@@ -103,8 +112,28 @@ def abandon(pet: Pet, at: Position) -> tuple[list[str], list[Output]]:
             failed=job.failed,
             error=f"abandoned: more than {MAX_OPEN_JOBS} jobs of the pet were under way",
         )
-        outputs += [status_output(status), dead_letter_output(_dead_job(status, "abandoned", at))]
+        outputs += [status_output(status, key), dead_letter_output(_dead_job(status, "abandoned", at))]
     return keys, outputs
+
+
+def _is_done(pet: Pet, context: JobContext) -> bool:
+    """Whether the job has ended, or this command of it is settled."""
+    job = pet.jobs.get(context.key)
+    return context.key in pet.ended or (job is not None and (context.parts, context.part) in job.settled)
+
+
+def _tells_more(before: Retried, fact: ImagesEmbedded) -> bool:
+    """Whether a fact is of a later try, or of the same one with fewer images pending: behind a crash a try is repeated,
+    and the source may be back meanwhile. Its retry then carries, or settles, only those.
+    """
+    if fact.job.attempt != before.attempt:
+        return fact.job.attempt > before.attempt
+    left = _pending(fact)
+    return left != UNKNOWN_NUMBER and (before.pending == UNKNOWN_NUMBER or left < before.pending)
+
+
+def _pending(fact: ImagesEmbedded) -> int:
+    return UNKNOWN_NUMBER if WHOLE_LIST in fact.pending else len(fact.pending)
 
 
 def _retried(job: OpenJob, context: JobContext) -> Retried | None:
@@ -139,7 +168,7 @@ def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> l
         failed_images=tuple(FailedImageReport(f.image_id, f.kind, f.reason) for f in job.failures),
         error="" if succeeded else f"none of {named} images could be used; first: {first}",
     )
-    outputs = [status_output(status)]
+    outputs = [status_output(status, context.key)]
     if named == 0 and pet.version:
         outputs.append(updated_output(pet.pet_id, pet.version, pet.snapshot))
     if not succeeded:
@@ -162,18 +191,21 @@ def refused(pet: Pet, fact: Fact, at: Position, reason: str) -> list[Output]:
     )
     outputs = [dead_letter_output(letter)]
     if isinstance(fact, ImagesEmbedded) and fact.job.key not in pet.ended:
+        job = pet.jobs.get(fact.job.key, OpenJob())
         status = JobStatus(
             pet_id=pet.pet_id,
             job_id=fact.job.job_id,
             status="failed",
             at=at.time,
-            attempt=fact.job.attempt,
+            attempt=max(job.attempt, fact.job.attempt),
             run=fact.job.run,
             version=pet.version,
-            failed=len(fact.images),
+            placed=job.placed,
+            known=job.known,
+            failed=job.failed + len(fact.images) + len(fact.failed),
             error=reason,
         )
-        outputs.append(status_output(status))
+        outputs.append(status_output(status, fact.job.key))
     return outputs
 
 

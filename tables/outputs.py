@@ -42,9 +42,9 @@ def updated_output(pet_id: str, version: int, value: bytes) -> Output:
     return Output("updated", public.CLUSTERS_UPDATED_TYPE, message_id("updated", pet_id, version), value)
 
 
-def status_output(status: public.JobStatus) -> Output:
-    """The message on `media.jobs.status`."""
-    identity = message_id("status", status.pet_id, status.job_id, status.run, status.attempt, status.status)
+def status_output(status: public.JobStatus, key: str) -> Output:
+    """The message on `media.jobs.status`. `key`: of the job's run, as `JobContext.key` has it."""
+    identity = message_id("status", status.pet_id, key, status.attempt, status.status)
     return Output("status", public.JOB_STATUS_TYPE, identity, _json.encode(status))
 
 

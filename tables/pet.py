@@ -92,14 +92,24 @@ class FailureNote(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
+UNKNOWN_NUMBER: Final = -1
+
+
 class Retried(msgspec.Struct, frozen=True, array_like=True):
-    """A command (parts, part) whose try `attempt` left images pending, and how many failed in it."""
+    """A command (parts, part) whose try `attempt` left images pending, and how many failed in it.
+
+    `pending`: images that are not counted yet; `UNKNOWN_NUMBER` while the pet's list of images could not be had.
+    """
 
     parts: int
     part: int
     attempt: int
     pending: int
     failed: int
+
+    def failed_in(self, attempt: int) -> int:
+        """How many failures of this try are counted."""
+        return self.failed if attempt == self.attempt else 0
 
 
 class OpenJob(msgspec.Struct, array_like=True):

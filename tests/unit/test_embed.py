@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 from agents.delivery import Delivery
-from agents.embed import WHOLE_LIST, EmbedAgent, Model
+from agents.embed import EmbedAgent, Model
 from agents.embed_outputs import JITTER, EmbedOutputs, EmbedTopics
 from agents.images.errors import ImageError
 from agents.known_images import key_of
 from schemas.codec import decode_fact
 from schemas.commands import EmbedImages, decode_command
 from schemas.errors import RetryLater
-from schemas.facts import EmbeddedImage, ImagesEmbedded, Quality
+from schemas.facts import WHOLE_LIST, EmbeddedImage, ImagesEmbedded, Quality
 from schemas.headers import RETRY_DUE, header, timestamp
 from schemas.public import DeadLetterRecord
 from tests.unit.test_delivery import FakeApp, FakeMessage, abort
@@ -232,6 +232,24 @@ async def test_tries_go_up_the_tiers_and_the_last_one_is_dead_lettered() -> None
     ]
     letter = msgspec.json.decode(rig.topics["deadletter"].values[0], type=DeadLetterRecord)
     assert (letter.attempts, letter.kind, letter.reason) == (5, "unavailable", "503")
+
+
+async def test_an_image_has_one_dead_letter_in_a_run_whichever_try_gives_it_up() -> None:
+    """Killed behind the retry of try 1, the command is read again: now it refuses the image, and so does try 2."""
+    rig = Rig()
+    rig.images["a"] = [RetryLater("503"), ImageError("not_found", "404"), ImageError("not_found", "404")]
+    await rig.run(command("a"))
+    retry = decode_command(rig.tiers[0].values[0])
+    await rig.run(command("a"))
+    await rig.run(retry)
+    rig.images["a"] = [ImageError("not_found", "404")] * 2
+    await rig.run(command("a", run=2, requeue="0" * 16))
+    await rig.run(command("a", run=2, requeue="1" * 16))
+    attempts = [msgspec.json.decode(value)["attempts"] for value in rig.topics["deadletter"].values]
+    assert attempts == [1, 2, 1, 1]
+    first, again, *requeued = (header(each, "ce_id") for each in rig.topics["deadletter"].headers)
+    assert first == again
+    assert len({first, *requeued}) == 3
 
 
 async def test_a_requeued_run_does_not_trust_what_is_known() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.facts import EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
+from schemas.facts import WHOLE_LIST, EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
 from tables.outputs import Output
 from tables.pet import MAX_OPEN_JOBS
 from tables.replay import LogReplay
@@ -130,6 +130,41 @@ def test_a_try_that_is_repeated_without_pending_images_settles_the_command() -> 
     assert ends([*log, tried(attempt=2, known=("b",), failed=("c",)), repeat]) == ends(log)
     assert fold(log)[0].store.pet("pet_1").image_count == 2
     assert [f.image_id for f in statuses(fold(log)[1])[0].failed_images] == ["d", "c"]
+
+
+def test_a_try_that_is_repeated_with_fewer_images_pending_counts_those_that_came_meanwhile() -> None:
+    first, repeat = tried(pending=("b", "c")), tried("b", pending=("c",))
+    assert ends([first, repeat, tried(attempt=2, failed=("c",))]) == [("succeeded", 2, 1, 0, 1)]
+    assert ends([first, repeat, first, repeat, tried("c", attempt=2)]) == [("succeeded", 2, 2, 0, 0)]
+    # Both retries, the first one's and the repeat's, come through: b is in the album already.
+    assert ends([first, repeat, tried("b", "c", attempt=2), tried("c", attempt=2)]) == [("succeeded", 2, 2, 0, 0)]
+
+
+def test_an_early_try_that_is_repeated_behind_its_retry_counts_what_it_places() -> None:
+    first, second = tried("a", pending=("b", "c"), failed=("d",)), tried(attempt=2, pending=("b", "c"))
+    late = tried("a", "b", pending=("c",), failed=("d",))
+    assert ends([first, second, late, tried("b", "c", attempt=3)]) == [("succeeded", 3, 3, 0, 1)]
+
+
+def test_a_list_that_could_not_be_had_is_no_image() -> None:
+    unlisted = tried(pending=(WHOLE_LIST,))
+    assert ends([unlisted, unlisted, tried("a", "b", pending=("c",), attempt=2), tried("c", attempt=3)]) == [
+        ("succeeded", 3, 3, 0, 0)
+    ]
+    # Behind a crash the same try has the list, and the retry of the first comes, too.
+    assert ends([unlisted, tried("a", "b"), tried("a", "b", attempt=2)]) == [("succeeded", 1, 2, 0, 0)]
+
+
+def test_a_refused_part_ends_the_job_with_the_counts_of_the_others() -> None:
+    strange = msgspec.structs.replace(photos("z")[0], vector=b"\0" * 2)
+    log = [tried("a", "b", part=1, parts=2), entry(embedded([strange], part=2, parts=2))]
+    assert ends(log) == [("failed", 1, 2, 0, 1)]
+
+
+def test_outcomes_of_two_requeues_of_one_run_have_ids_of_their_own() -> None:
+    log = [tried("a", failed=("b",)), tried("b", run=2, requeue="0" * 16), tried(known=("a",), run=2, requeue="f" * 16)]
+    outputs = [output for each in fold(log)[1] for output in each if output.channel == "status"]
+    assert len({output.id for output in outputs}) == 3
 
 
 def test_images_placed_by_an_early_try_are_in_the_answer_before_the_job_ends() -> None:
