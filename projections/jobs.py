@@ -1,8 +1,9 @@
-"""Commands and job states, as rows of `cluster_jobs`. Called by `projections.runner` inside its transaction.
+"""Commands and job states, as rows of `cluster_jobs`. Called by `projections.batches` inside its transaction.
 
-One rule merges all messages about a job in whatever order they come: `progress` orders (run, try, state) and only
-grows, so a state goes back only with a higher try, or with a requeue, which begins the next run with try 1. Counts,
-version and end belong to the message with the highest progress; `last_error` to the last try that ended.
+One rule merges all messages about a job in whatever order they come: `progress` orders (run, ended or not, try, state)
+and only grows. A run ends once and for all, because the fold ends it once: a command of it that is read again behind a
+crash, and its next try, change nothing. A requeue begins the next run with try 1. Counts, version and end belong to the
+message with the highest progress; `last_error` to the last run that ended.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from schemas.ids import check_id, job_key
 from schemas.public import JobState, JobStatus
 
 RANK: Final[dict[JobState, int]] = {"queued": 0, "processing": 1, "failed": 2, "succeeded": 3}
-"""Order of the states within one try. A try ends once; were it told twice, success would stand."""
+"""Order of the states within one try. A run ends once; were it told twice, success would stand."""
+ENDED_BIT: Final = 33
+"""Bit of `progress` of an ended run, above those of `INT_MAX` tries of four states. Migration 0002 knows it too."""
 RUN_BITS: Final = 34
-"""Bits of `progress` below the run: those of `INT_MAX` tries of four states. Migration 0002 knows them too."""
+"""Bits of `progress` below the run."""
 MAX_RUN: Final = 2 ** (63 - RUN_BITS) - 1
 
 
@@ -40,8 +43,13 @@ class RecordedCommand:
 
 
 def progress(run: int, attempt: int, state: JobState) -> int:
-    """The number by which messages about a job are ordered; for the first run, what releases before runs wrote."""
-    return (run - 1 << RUN_BITS) + attempt * len(RANK) + RANK[state]
+    """The number by which messages about a job are ordered."""
+    return (run - 1 << RUN_BITS) + (has_ended(state) << ENDED_BIT) + attempt * len(RANK) + RANK[state]
+
+
+def has_ended(state: JobState) -> bool:
+    """Whether it is the end of a run."""
+    return state in ("succeeded", "failed")
 
 
 async def record_commands(connection: Any, commands: Sequence[RecordedCommand]) -> None:
@@ -128,7 +136,7 @@ def _command_row(recorded: RecordedCommand) -> tuple[Any, ...]:
 def _status_row(status: JobStatus) -> tuple[Any, ...]:
     at = moment(status.at, "at")
     reached = progress(status.run, status.attempt, status.status)
-    ended = status.status in ("succeeded", "failed")
+    ended = has_ended(status.status)
     return (
         job_key(status.pet_id, status.job_id),
         status.pet_id,

@@ -64,8 +64,9 @@ class FailedImageReport(msgspec.Struct, frozen=True):
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A job's state. `at` is RFC 3339. `version`: the pet's version that holds its images, 0 before the job ends.
 
-    Order a job's states by (`run`, `attempt`, state), with queued < processing < failed < succeeded, never by arrival:
-    a repeat of an earlier command sends its ``processing`` again. `run` grows when dead letters are requeued.
+    Order a job's states by (`run`, ended or not, `attempt`, state), with queued < processing < failed < succeeded,
+    never by arrival: a command that is read again sends its ``processing`` again, even behind its run's end, and may be
+    tried again then. A run ends once. `run` grows when dead letters are requeued.
     """
 
     pet_id: str

@@ -1,4 +1,4 @@
--- Merge one message about a job into its row: `progress` (run, try, rank of the state) only grows, whatever came first.
+-- Merge one message about a job into its row: `progress` (run, ended, try, state) only grows, whatever came first.
 INSERT INTO cluster_jobs AS j (
     id, pet_id, job_id, status, attempts, progress, enqueued_at, started_at, completed_at,
     image_count, placed, known, failed, failed_images, version, last_error, outcome_progress, reason, source, run

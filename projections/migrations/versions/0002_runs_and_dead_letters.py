@@ -24,18 +24,27 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_RUN_BITS = 34
-"""Where the run begins in `cluster_jobs.progress`, see `projections.jobs`."""
+_ENDED_BIT = 33
+"""Bit of an ended run in `cluster_jobs.progress` and `outcome_progress`, below the run; see `projections.jobs`."""
 
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
         _add_columns()
-        # What is to be done to existing rows stands here: it locks no reader out, and a repeat must change nothing.
+        op.execute(_mark_ended("progress", "status IN ('succeeded', 'failed')"))
+        op.execute(_mark_ended("outcome_progress", "outcome_progress > 0"))
         build_key("cluster_job_commands", ("cluster_job_id", "run", "requeue", "part", "attempt"))
     swap_key("cluster_job_commands")
     _create_letters()
     _create_actions()
+
+
+def _mark_ended(column: str, rows: str) -> str:
+    """Locks no reader out, and a repeat changes nothing."""
+    return (
+        f"UPDATE cluster_jobs SET {column} = {column} | (1::bigint << {_ENDED_BIT})"
+        f" WHERE {rows} AND {column} & (1::bigint << {_ENDED_BIT}) = 0"
+    )
 
 
 def _add_columns() -> None:
@@ -100,8 +109,8 @@ def downgrade() -> None:
     with op.get_context().autocommit_block():
         op.execute("DELETE FROM cluster_job_commands WHERE run > 1")
         op.execute(
-            f"UPDATE cluster_jobs SET progress = progress % (1::bigint << {_RUN_BITS}),"
-            f" outcome_progress = outcome_progress % (1::bigint << {_RUN_BITS}) WHERE run > 1"
+            f"UPDATE cluster_jobs SET progress = progress % (1::bigint << {_ENDED_BIT}),"
+            f" outcome_progress = outcome_progress % (1::bigint << {_ENDED_BIT})"
         )
         build_key("cluster_job_commands", ("cluster_job_id", "part", "attempt"))
     op.drop_table("dead_letter_actions")

@@ -83,8 +83,14 @@ async def test_commands_of_every_run_and_requeue_are_kept(pool: Any) -> None:
     assert [tuple(row) for row in rows] == [(1, "", 1, 1), (2, "abc", 1, 1), (2, "abc", 1, 2), (2, "def", 1, 1)]
 
 
-def test_progress_orders_by_run_then_try_then_state() -> None:
-    places = [(run, attempt, each) for run in (1, 2, MAX_RUN) for attempt in (1, 2, INT_MAX) for each in STATES]
+def test_progress_orders_by_run_then_end_then_try_then_state() -> None:
+    places = [
+        (run, attempt, each)
+        for run in (1, 2, MAX_RUN)
+        for states in (STATES[:2], STATES[2:])
+        for attempt in (1, 2, INT_MAX)
+        for each in states
+    ]
     reached = [progress(*place) for place in places]
     assert reached == sorted(set(reached))
     assert reached[-1] < 2**63
