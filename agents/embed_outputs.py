@@ -82,9 +82,13 @@ class EmbedOutputs:
         ticket.send(self._topics.pet_log, key=command.pet_id.encode(), value=value, headers=headers)
 
     def dead_image(self, ticket: Ticket, command: EmbedImages, dead: FailedImage) -> None:
-        """The dead letter of one image of the command."""
+        """The dead letter of one image of the command.
+
+        An image has one in a run, whichever try or part of it gave the image up: a command that is read again may do so
+        at another try than it did at first, or after its list was made anew.
+        """
         message = ticket.event.message
-        cause = (command.pet_id, command.job, command.part, command.attempt, dead.image_id)
+        cause = (command.pet_id, command.job, dead.image_id)
         record = image_record(message, command, dead)
         send_dead_letter(ticket, self._topics.deadletter, record, source=SOURCE, key=message.key, cause=cause)
 
