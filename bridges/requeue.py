@@ -2,7 +2,7 @@
 
 Operators requeue many letters at once; their commands go out at a bounded rate, so that live jobs are not held up.
 An action's way, and what a crash behind each step does:
-1. read                                           it is read again at the next start
+1. read, and its commands made of it              it is read again at the next start: the same commands
 2. its commands produced, a few at a time         the same; all are produced again under the same `ce_id`s
 3. all acknowledged by the broker, and committed  it is done
 """
@@ -21,6 +21,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from bridges.handover import Item, Producer, hand_over
 from bridges.messages import command_message
 from bridges.relay_loop import Membership, Progress, RelayLoop
+from schemas.commands import EmbedImages
 from schemas.dead_letters import DeadLetterAction, decode_action
 from schemas.errors import DeadLetter
 from schemas.headers import header
@@ -89,7 +90,7 @@ class RequeueExecutor(RelayLoop):
         super().__init__(
             membership,
             [topics.deadletter_actions.name],
-            max_records=20,  # an action holds up to 64 letters' commands
+            max_records=20,  # an action may name 10,000 letters and images: a megabyte or two
             waiting=self._metrics.waiting,
             measure_interval_s=measure_interval_s,
         )
@@ -106,10 +107,11 @@ class RequeueExecutor(RelayLoop):
             action = self._decode(record)
             if action is None or action.kind != "requeue":
                 continue
-            rest_s = await self._submit(partition, record, action)
+            commands = action.commands
+            rest_s = await self._submit(partition, record, action, commands)
             if rest_s is not None:
                 return Progress(done, rest_s)
-            log.info("requeued", action=action.id, who=action.who, commands=len(action.commands))
+            log.info("requeued", action=action.id, who=action.who, commands=len(commands))
         return Progress(len(records))
 
     def _decode(self, record: ConsumerRecord) -> DeadLetterAction | None:
@@ -121,14 +123,18 @@ class RequeueExecutor(RelayLoop):
             return None
 
     async def _submit(
-        self, partition: TopicPartition, record: ConsumerRecord, action: DeadLetterAction
+        self,
+        partition: TopicPartition,
+        record: ConsumerRecord,
+        action: DeadLetterAction,
+        commands: Sequence[EmbedImages],
     ) -> float | None:
         """Submit the action's next commands; seconds to rest before those that are left, None when none is."""
         offset, start = self._submitted.get(partition, (-1, 0))
         if offset != record.offset:
             start = 0
-        count = self._pace.take(len(action.commands) - start) if action.commands else 0
-        items = [self._item(record, action, index) for index in range(start, start + count)]
+        count = self._pace.take(len(commands) - start) if commands else 0
+        items = [self._item(record, command) for command in commands[start : start + count]]
         outcome = await hand_over(self._producer, items)
         sent = outcome.leading(items)
         self._metrics.requeued.inc(sent)
@@ -136,11 +142,9 @@ class RequeueExecutor(RelayLoop):
         if sent < len(items):
             log.error("requeue_failed", action=action.id, at=position_of(record), error=repr(outcome.error))
             return self._failure_rest_s
-        return None if start + sent == len(action.commands) else self._pace.wait_s
+        return None if start + sent == len(commands) else self._pace.wait_s
 
-    def _item(self, record: ConsumerRecord, action: DeadLetterAction, index: int) -> Item:
+    def _item(self, record: ConsumerRecord, command: EmbedImages) -> Item:
         trace = header(record.headers, "traceparent")
-        message = command_message(
-            self._topics, action.commands[index], ce_source=CE_SOURCE, now=self._clock(), traceparent=trace
-        )
+        message = command_message(self._topics, command, ce_source=CE_SOURCE, now=self._clock(), traceparent=trace)
         return Item((message,))

@@ -125,7 +125,7 @@ class LetterView:
         run: list[DeadLetterRow] = []
         async for row in self._connection.cursor(load("select_dead_letters"), *letters.columns(), prefetch=FETCH_ROWS):
             letter = _letter(row)
-            if run and (_run_of(run[0]) != _run_of(letter) or (not letter.job_id and len(run) == LOOSE_LETTERS)):
+            if run and (run_of(run[0]) != run_of(letter) or (not letter.job_id and len(run) == LOOSE_LETTERS)):
                 yield run
                 run = []
             run.append(letter)
@@ -142,15 +142,15 @@ class LetterView:
         payload: bytes = await self._connection.fetchval(load("read_dead_letter_payload"), UUID(letter_id))
         return payload
 
-    async def open_images(self, run_of: DeadLetterRow) -> list[DeadLetterRow]:
+    async def open_images(self, letter: DeadLetterRow) -> list[DeadLetterRow]:
         """The open letters of the images of a letter's run."""
-        rows = await self._connection.fetch(load("list_open_images_of_run"), run_of.pet_id, run_of.job_id, run_of.run)
+        rows = await self._connection.fetch(load("list_open_images_of_run"), letter.pet_id, letter.job_id, letter.run)
         return [_letter(row) for row in rows]
 
-    async def first_commands(self, run_of: DeadLetterRow) -> list[bytes]:
+    async def first_commands(self, letter: DeadLetterRow) -> list[bytes]:
         """The commands that a letter's run began with, as far as they are known, as JSON."""
-        key = job_key(run_of.pet_id, run_of.job_id)
-        rows = await self._connection.fetch(load("list_first_commands_of_run"), key, run_of.run)
+        key = job_key(letter.pet_id, letter.job_id)
+        rows = await self._connection.fetch(load("list_first_commands_of_run"), key, letter.run)
         return [row["command"].encode() for row in rows]
 
     async def action_message(self, action_id: str) -> bytes:
@@ -171,7 +171,8 @@ def with_payload(letter: DeadLetterRow, payload: bytes) -> DeadLetterDetail:
     )
 
 
-def _run_of(letter: DeadLetterRow) -> tuple[str, str, int]:
+def run_of(letter: DeadLetterRow) -> tuple[str, str, int]:
+    """Which run of which job of which pet a letter is about; empty ids for none."""
     return letter.pet_id, letter.job_id, letter.run
 
 

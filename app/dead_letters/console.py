@@ -14,9 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.clients import create_producer, open_pool, stop_producer
-from app.dead_letters.desk import CountChanged, LetterDesk, LetterNotFound, RefusedLetter, Result
+from app.dead_letters.desk import CountChanged, LetterDesk, LetterNotFound, Result
 from app.dead_letters.request import Request
-from app.dead_letters.resolution import Refused
 from app.settings import Settings
 from app.views.services import STORE_ERRORS
 from bridges.messages import Message
@@ -130,15 +129,7 @@ async def _show(desk: LetterDesk, letter_id: UUID, console: Console) -> int:
 
 
 async def _act(desk: LetterDesk, request: Request, console: Console) -> int:
-    result = Result()
-    for letter_id in request.ids:
-        try:
-            acted = await desk.act(_kind(request), letter_id, who=request.who, why=request.why)
-            result.actions += acted.actions
-        except LetterNotFound:
-            result.refused.append(RefusedLetter(id=str(letter_id), reason="no such dead letter is known"))
-        except Refused as refusal:
-            result.refused += [RefusedLetter(id=each, reason=refusal.reason) for each in refusal.letters]
+    result = await desk.act_on_some(_kind(request), request.ids, who=request.who, why=request.why)
     return _report(result, console)
 
 

@@ -1,7 +1,9 @@
 """Looks at dead letters and acts on them: reads, resolves, sends. Used by the views and by the command line.
 
 An action is done when the broker has it: `bridges.requeue` executes it, and the projector settles the letters that it
-names a moment later. Until then, and after, a repeat sends the same action again, which changes nothing.
+names a moment later. Until then, and after, a repeat for the same letters sends the same action again, which changes
+nothing. A filter, or a job's letter, takes more letters when some were added meanwhile: then that is another action,
+with a requeue of its own, which repeats the first one's images unless the projector had settled their letters.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from projections.dead_letter_reader import (
     LetterFilter,
     LetterReader,
     LetterView,
+    run_of,
     with_payload,
 )
 from schemas.dead_letters import DEAD_LETTER_ACTION_TYPE, ActionKind, DeadLetterAction
@@ -127,6 +130,23 @@ class LetterDesk:
             raise drafts.refused[0]
         return Result(await self._dispatch(drafts.take()))
 
+    async def act_on_some(self, kind: ActionKind, letter_ids: Sequence[UUID], *, who: str, why: str) -> Result:
+        """Requeue or discard these letters, those of one run together. What cannot be acted on is told, not raised."""
+        drafts, result = Drafts(kind, Order(who, why, timestamp(self._clock()))), Result()
+        runs: dict[tuple[str, str, int], list[DeadLetterRow]] = {}
+        async with asyncio.timeout(self._timeout), self._reader.snapshot() as view:
+            for letter_id in dict.fromkeys(letter_ids):
+                letter = await view.letter(letter_id)
+                if letter is None:
+                    result.refused.append(RefusedLetter(id=str(letter_id), reason="no such dead letter is known"))
+                else:
+                    runs.setdefault(run_of(letter), []).append(letter)
+            for run in runs.values():
+                await drafts.add(view, run)
+        result.actions += await self._dispatch(drafts.take())
+        result.refused += _refused(drafts)
+        return result
+
     async def act_on_all(
         self,
         kind: ActionKind,
@@ -154,7 +174,7 @@ class LetterDesk:
                     if drafts.full:
                         result.actions += await self._dispatch(drafts.take())
         result.actions += await self._dispatch(drafts.take())
-        result.refused = [RefusedLetter(id=each, reason=one.reason) for one in drafts.refused for each in one.letters]
+        result.refused = _refused(drafts)
         return result
 
     async def _dispatch(self, actions: Sequence[tuple[DeadLetterAction, bytes]]) -> list[Acted]:
@@ -176,6 +196,10 @@ class LetterDesk:
             event_id=action.id, event_type=DEAD_LETTER_ACTION_TYPE, source=self._ce_source, time=action.at
         )
         return Message(self._topic, action.pet_id.encode() or None, value, headers)
+
+
+def _refused(drafts: Drafts) -> list[RefusedLetter]:
+    return [RefusedLetter(id=each, reason=one.reason) for one in drafts.refused for each in one.letters]
 
 
 async def _existing(view: LetterView, letter_id: UUID) -> DeadLetterRow:

@@ -49,45 +49,57 @@ class Drafts:
         waiting = [letter for letter in letters if letter.state != settled]
         if self._kind == "discard":
             self._discard(waiting)
-            return
-        await self._requeue_images(view, [letter for letter in waiting if letter.subject in ("image", "job")])
-        for letter in waiting:
-            if letter.subject not in ("image", "job"):
-                await self._requeue_one(view, letter)
+        else:
+            await self._requeue(view, waiting)
 
     def _discard(self, letters: Sequence[DeadLetterRow]) -> None:
         requeued = [letter for letter in letters if letter.state == "requeued"]
         if requeued:
             self.refused.append(Refused(requeued, "it was requeued already"))
-        for group in resolution.groups([letter for letter in letters if letter.state != "requeued"]):
-            self._draft(resolution.discard(group, self._order))
+        for action in resolution.discards([each for each in letters if each.state != "requeued"], self._order):
+            self._draft(action)
+
+    async def _requeue(self, view: LetterView, letters: Sequence[DeadLetterRow]) -> None:
+        """One action for what is requeued of a run, so that it has one outcome; one for each command or entry."""
+        of_run = [letter for letter in letters if resolution.asks_for_run(letter)]
+        others = [letter for letter in letters if not resolution.asks_for_run(letter)]
+        of_images = [letter for letter in others if letter.subject in ("image", "job")]
+        if of_run:
+            originals = await view.first_commands(of_run[0])
+            if self._try(resolution.requeue_run, [*of_run, *of_images], originals):
+                of_images = []
+        if of_images:
+            await self._requeue_images(view, of_images)
+        for letter in others:
+            if letter.subject not in ("image", "job"):
+                await self._requeue_one(view, letter)
 
     async def _requeue_images(self, view: LetterView, letters: Sequence[DeadLetterRow]) -> None:
-        jobs = [letter for letter in letters if letter.subject == "job"]
-        images = {letter.id: letter for letter in letters if letter.subject == "image"}
-        if jobs:
-            images |= {letter.id: letter for letter in await view.open_images(jobs[0])}
+        known = {letter.id: letter for letter in letters}
+        job = next((letter for letter in letters if letter.subject == "job"), None)
+        if job is not None:
+            known |= {letter.id: letter for letter in await view.open_images(job)}
+        images = [letter_id for letter_id, letter in known.items() if letter.subject == "image"]
         if not images:
-            if jobs:
-                self.refused.append(Refused(jobs, "no open letter of an image of this run of the job is known"))
+            self.refused.append(Refused(letters, "no open letter of an image of this run of the job is known"))
             return
-        for group in resolution.groups([*jobs, *images.values()]):
-            first = next(letter for letter in group if letter.subject == "image")
-            original = await view.payload(first.id)
-            self._try(resolution.requeue_images, group, original)
+        self._try(resolution.requeue_images, list(known.values()), await view.payload(min(images)))
 
     async def _requeue_one(self, view: LetterView, letter: DeadLetterRow) -> None:
         if letter.subject == "fact":
-            self._try(resolution.requeue_run, letter, await view.first_commands(letter))
+            self.refused.append(resolution.refuse_fact(letter))
             return
         resolve = resolution.requeue_command if letter.subject == "command" else resolution.requeue_entry
         self._try(resolve, letter, await view.payload(letter.id))
 
-    def _try(self, resolve: Callable[..., DeadLetterAction], *material: Any) -> None:
+    def _try(self, resolve: Callable[..., DeadLetterAction], *material: Any) -> bool:
+        """Whether the letters could be resolved."""
         try:
             self._draft(resolve(*material, self._order))
         except Refused as refusal:
             self.refused.append(refusal)
+            return False
+        return True
 
     def _draft(self, action: DeadLetterAction, message: bytes | None = None) -> None:
         value = message or msgspec.json.encode(action)

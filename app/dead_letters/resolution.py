@@ -1,13 +1,14 @@
 """Letters become actions: what a requeue submits, and what is refused. Pure; called by `app.dead_letters.desk`.
 
-    letters                                      commands of the action
-    images of one run r of a job, ≤ 64           their images, as run r + 1
-    job                                          the images of its open image letters, with those
+    letters                                      what the action submits
+    images of one run r of a job                 their images, as run r + 1
+    job, no image usable                         the images of its open image letters, with those
+    job, abandoned; fact, not folded             all images of its job's run r, as run r + 1; with what else is
+                                                 requeued of that run, since one requeue has one outcome
     command (could not be read)                  the command, if it can be read now
     entry (was not valid)                        what the bridge makes of it, if it is valid now
-    fact, not folded                             all commands of its job's run r, as run r + 1
 
-An action follows from its letters alone: a repeat has the same id, runs and commands.
+An action follows from its letters alone: for the same letters it has the same id, run and commands.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ import msgspec
 from bridges.translate import parse_entry, to_commands
 from projections.dead_letter_reader import DeadLetterRow
 from projections.text import moment
-from schemas.commands import EmbedImages, decode_command, split_images
-from schemas.dead_letters import MAX_LETTERS_PER_ACTION, ActionKind, DeadLetterAction, action_id
+from schemas.commands import EmbedImages, decode_command
+from schemas.dead_letters import ActionKind, DeadLetterAction, action_id
 from schemas.errors import DeadLetter, InvalidInput
+from schemas.facts import WHOLE_LIST
 from schemas.ids import is_id
 from schemas.topics import MAX_MESSAGE_BYTES
 
-WHOLE_LIST: Final = "*"
-"""Image id of a letter about a pet's list of images, which could not be had."""
 MAX_ACTION_BYTES: Final = MAX_MESSAGE_BYTES - (1 << 16)
+LETTERS_PER_DISCARD: Final = 10_000
+"""How many fit; of one job there may be more, since anybody may write broken entries that name it."""
 _REQUEUE_LENGTH: Final = 16
+_WHOLE_RUN: Final = {("fact", "not_folded"), ("job", "abandoned")}
 _NEVER: Final = {
     "unreadable": "a record of the log that this release cannot read is not written again",
     "not_projected": "a message that could not be projected stands in its topic; nothing is to be submitted again",
@@ -55,54 +58,55 @@ class Order:
     at: str
 
 
-def groups(letters: Sequence[DeadLetterRow]) -> list[list[DeadLetterRow]]:
-    """Letters of one job in groups for an action each; a job's own letter first, so that it stands with images."""
-    ordered = sorted(letters, key=lambda letter: (letter.subject != "job", letter.id))
-    return [ordered[start : start + MAX_LETTERS_PER_ACTION] for start in range(0, len(ordered), MAX_LETTERS_PER_ACTION)]
+def asks_for_run(letter: DeadLetterRow) -> bool:
+    """Whether a letter is about a whole run of a job."""
+    return (letter.subject, letter.kind) in _WHOLE_RUN
 
 
-def discard(letters: Sequence[DeadLetterRow], order: Order) -> DeadLetterAction:
+def discards(letters: Sequence[DeadLetterRow], order: Order) -> list[DeadLetterAction]:
     """Letters of one job, or of none, that nobody wants to see again."""
-    return _action("discard", letters, order, ())
+    ordered, step = sorted(letters, key=lambda letter: letter.id), LETTERS_PER_DISCARD
+    return [_action("discard", ordered[start : start + step], order) for start in range(0, len(ordered), step)]
 
 
 def requeue_images(letters: Sequence[DeadLetterRow], original: bytes, order: Order) -> DeadLetterAction:
     """The images of these letters as the next run of their job.
 
-    `letters`: of one group, all of one run, at least one of an image. `original`: payload of one of the image letters,
-    a command whose context the new commands share.
+    `letters`: all of one run, at least one of an image. `original`: payload of one of the image letters, a command
+    whose context the new commands share.
     """
     first = letters[0]
     command = _decoded(letters, original, "the command that the images came in cannot be read")
     if (command.pet_id, command.job_id) != (first.pet_id, first.job_id):
         raise Refused(letters, "the command that the images came in is of another job")
-    images = [letter.image_id for letter in letters if letter.subject == "image"]
-    wrong = next((image_id for image_id in images if image_id != WHOLE_LIST and not is_id(image_id)), None)
-    if wrong is not None:
-        raise Refused(letters, f"{wrong!r} is no image id")
-    asked = () if WHOLE_LIST in images else tuple(dict.fromkeys(images))
-    return _next_run(letters, command, asked, order)
+    return _next_run(letters, command, _images(letters, letters), order)
 
 
-def requeue_run(letter: DeadLetterRow, originals: Sequence[bytes], order: Order) -> DeadLetterAction:
-    """All commands of the run that a fact's letter is about, as the next run of their job. `originals`: as JSON."""
-    if letter.kind in _NEVER:
-        raise Refused([letter], _NEVER[letter.kind])
-    if not letter.job_id:
-        raise Refused([letter], "the fact answers no job, so nothing can be submitted again")
+def requeue_run(letters: Sequence[DeadLetterRow], originals: Sequence[bytes], order: Order) -> DeadLetterAction:
+    """All commands of a run as the next run of their job. `originals`: the commands, as JSON.
+
+    `letters`: all of the run, at least one that asks for all of it. Refused are only those that do.
+    """
+    first, about = letters[0], [letter for letter in letters if asks_for_run(letter)]
+    if not first.job_id:
+        raise Refused(about, "the fact answers no job, so nothing can be submitted again")
     if not originals:
-        raise Refused([letter], f"no command of run {letter.run} of job {letter.job_id} is known")
-    commands = [_decoded([letter], original, "a command of its job cannot be read") for original in originals]
-    images = tuple(dict.fromkeys(image_id for command in commands for image_id in command.image_ids))
-    # A command without images asks for the pet's list, which holds what the others name.
-    asked = images if all(command.image_ids for command in commands) else ()
-    return _next_run([letter], commands[0], asked, order)
+        raise Refused(about, f"no command of run {first.run} of job {first.job_id} is known")
+    commands = [_decoded(about, original, "a command of its job cannot be read") for original in originals]
+    images = [*(image_id for command in commands for image_id in command.image_ids), *_images(letters, about)]
+    if not all(command.image_ids for command in commands):
+        images = [WHOLE_LIST]  # a command without images asks for the pet's list, which holds what the others name
+    return _next_run(letters, commands[0], images, order)
+
+
+def refuse_fact(letter: DeadLetterRow) -> Refused:
+    """Why a fact's letter that asks for no run cannot be requeued."""
+    return Refused([letter], _NEVER.get(letter.kind, f"a fact's letter of kind {letter.kind!r} is not known"))
 
 
 def requeue_command(letter: DeadLetterRow, original: bytes, order: Order) -> DeadLetterAction:
     """The command as it was written, when this release can read it."""
-    command = _decoded([letter], original, "still cannot be read")
-    return _action("requeue", [letter], order, (command,), command)
+    return _action("requeue", [letter], order, _decoded([letter], original, "still cannot be read"))
 
 
 def requeue_entry(letter: DeadLetterRow, original: bytes, order: Order) -> DeadLetterAction:
@@ -113,7 +117,7 @@ def requeue_entry(letter: DeadLetterRow, original: bytes, order: Order) -> DeadL
         commands = to_commands(request, source=f"redis:{letter.source_id}", now=moment(letter.failed_at, "failed_at"))
     except InvalidInput as error:
         raise Refused([letter], f"still not valid: {error}") from error
-    return _action("requeue", [letter], order, tuple(commands), commands[0])
+    return _action("requeue", [letter], order, commands[0], request.image_ids)
 
 
 def entry_fields(original: bytes) -> dict[bytes, bytes]:
@@ -137,23 +141,35 @@ def _decoded(letters: Sequence[DeadLetterRow], original: bytes, refusal: str) ->
         raise Refused(letters, f"{refusal}: {error}") from error
 
 
+def _images(letters: Sequence[DeadLetterRow], refusing: Sequence[DeadLetterRow]) -> list[str]:
+    """The image ids of image letters, `WHOLE_LIST` among them; what is none refuses `refusing`."""
+    images = [letter.image_id for letter in letters if letter.subject == "image"]
+    wrong = next((image_id for image_id in images if image_id != WHOLE_LIST and not is_id(image_id)), None)
+    if wrong is not None:
+        raise Refused(refusing, f"{wrong!r} is no image id")
+    return images
+
+
 def _next_run(
-    letters: Sequence[DeadLetterRow], command: EmbedImages, image_ids: Sequence[str], order: Order
+    letters: Sequence[DeadLetterRow], command: EmbedImages, images: Sequence[str], order: Order
 ) -> DeadLetterAction:
     requeue = action_id("requeue", _ids(letters)).replace("-", "")[:_REQUEUE_LENGTH]
     template = msgspec.structs.replace(command, run=letters[0].run + 1, requeue=requeue, attempt=1)
-    return _action("requeue", letters, order, tuple(split_images(template, image_ids)), command)
+    asked = () if WHOLE_LIST in images else tuple(sorted(set(images)))
+    return _action("requeue", letters, order, template, asked)
 
 
 def _action(
     kind: ActionKind,
     letters: Sequence[DeadLetterRow],
     order: Order,
-    commands: tuple[EmbedImages, ...],
-    job: EmbedImages | None = None,
+    command: EmbedImages | None = None,
+    image_ids: Sequence[str] | None = None,
 ) -> DeadLetterAction:
-    """`job`: a command, where the letters do not say themselves which job it is."""
-    about = job or letters[0]
+    """With `image_ids`, `command` is the template for them. A command says itself of which job it is."""
+    about = command or letters[0]
+    if command is not None and image_ids is not None:
+        command = msgspec.structs.replace(command, part=1, parts=1, image_ids=(), job_images=0)
     action = DeadLetterAction(
         kind=kind,
         letters=_ids(letters),
@@ -162,11 +178,12 @@ def _action(
         at=order.at,
         pet_id=about.pet_id,
         job_id=about.job_id,
-        commands=commands,
+        command=command,
+        image_ids=None if image_ids is None else tuple(image_ids),
     )
     size = len(msgspec.json.encode(action))
     if size > MAX_ACTION_BYTES:
-        raise Refused(letters, f"its {len(commands)} commands have {size} bytes, the limit is {MAX_ACTION_BYTES}")
+        raise Refused(letters, f"its {len(letters)} letters make {size} bytes, the limit is {MAX_ACTION_BYTES}")
     return action
 
 

@@ -191,9 +191,40 @@ async def test_a_jobs_letter_stands_for_its_open_image_letters(api: Api, stores:
     await write(api.pool, letter("j", subject="job", image_id=""), *(letter(f"i{n}") for n in range(130)))
     await write(api.pool, letter("other", job_id="job_2"), letter("later", run=2))
     reply = await post(api, f"/{letter_uuid('j')}/requeue", **SAID)
-    assert [(each["letters"], each["commands"]) for each in data(reply)["actions"]] == [(64, 1), (64, 1), (3, 1)]
+    assert [(each["letters"], each["commands"]) for each in data(reply)["actions"]] == [(131, 3)]
     asked = [image for each in await actions(stores) for command in each.commands for image in command.image_ids]
     assert sorted(asked) == sorted(f"i{n}" for n in range(130))
+
+
+async def test_what_a_filter_takes_of_a_run_is_one_requeue_with_one_outcome(api: Api, stores: Stores) -> None:
+    """Whatever the letters are about: images, the job, facts of its parts."""
+    await record(api.pool, queued(parts=2), queued(part=2, parts=2))
+    facts = [letter(f"f{n}", subject="fact", kind="not_folded", image_id="", payload=b"") for n in range(2)]
+    job = letter("j", subject="job", kind="abandoned", image_id="", payload=b"")
+    await write(api.pool, *facts, job, *(letter(f"d{n}") for n in range(100)), letter("later", run=2))
+    reply = await post(api, "/requeue", filter={}, expected_count=104, **SAID)
+    assert [(each["letters"], each["commands"]) for each in data(reply)["actions"]] == [(103, 2), (1, 1)]
+    runs = {each.id: {command.job for command in each.commands} for each in await actions(stores)}
+    assert [len(jobs) for jobs in runs.values()] == [1, 1]
+    assert len(set.union(*runs.values())) == 2
+    await project(api, stores)
+    assert data(await post(api, "/requeue", filter={}, **SAID)) == {"count": 0}
+
+
+async def test_an_abandoned_job_has_its_commands_submitted_again(api: Api, stores: Stores) -> None:
+    await record(api.pool, queued(parts=2), queued(part=2, parts=2))
+    await write(api.pool, letter("j", subject="job", kind="abandoned", image_id="", payload=b""))
+    assert (await post(api, f"/{letter_uuid('j')}/requeue", **SAID)).status == 202
+    (action,) = await actions(stores)
+    assert [(command.run, command.image_ids) for command in action.commands] == [(2, ("i1", "i2"))]
+
+
+async def test_images_are_requeued_though_their_runs_commands_are_not_known(api: Api, stores: Stores) -> None:
+    await write(api.pool, letter("a"), letter("f", subject="fact", kind="not_folded", image_id="", payload=b""))
+    body = data(await post(api, "/requeue", filter={}, expected_count=2, **SAID))
+    assert [each["letters"] for each in body["actions"]] == [1]
+    assert [each["id"] for each in body["refused"]] == [str(letter_uuid("f"))]
+    assert [command.image_ids for action in await actions(stores) for command in action.commands] == [("a",)]
 
 
 async def test_a_discarded_letter_is_settled_and_submits_nothing(api: Api, stores: Stores) -> None:
@@ -228,6 +259,7 @@ async def test_a_requeued_letter_cannot_be_discarded(api: Api, stores: Stores) -
             "still not valid: pet_id: is required",
         ),
         ({"subject": "fact", "kind": "not_folded"}, "no command of run 1 of job job_1 is known"),
+        ({"subject": "job", "kind": "abandoned"}, "no command of run 1 of job job_1 is known"),
         ({"subject": "fact", "kind": "unreadable"}, "this release cannot read"),
         ({"subject": "fact", "kind": "not_projected"}, "stands in its topic"),
     ],

@@ -134,11 +134,25 @@ async def test_a_filter_is_counted_and_acted_on_with_yes_only(
 
     done = command("requeue", "--kind", "unavailable", "--why", "storage is back", "--yes", **broker)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 actions confirmed, 0 letters refused" in done.stdout
-    made = await actions(kafka, topics)
-    assert sorted(len(action.letters) for action in made) == [6, 64]
-    asked = {image_id for action in made for each in action.commands for image_id in each.image_ids}
-    assert asked == {str(number) for number in range(70)}
+    assert "1 actions confirmed, 0 letters refused" in done.stdout
+    (made,) = await actions(kafka, topics)
+    assert [each.parts for each in made.commands] == [2, 2]
+    assert {image_id for each in made.commands for image_id in each.image_ids} == {str(n) for n in range(70)}
+
+
+async def test_letters_of_one_run_that_are_named_together_are_one_requeue(
+    pool: Any, command: Command, kafka: KafkaServer, topics: Topics
+) -> None:
+    await write(pool, letter("a"), letter("b"), letter("c", job_id="job_2"))
+    broker = {"bootstrap": kafka.bootstrap_servers, "prefix": topics.prefix}
+    ids = [str(letter_uuid(name)) for name in ("a", "c", "b", "a")]
+    done = command("requeue", *ids, "--why", "storage is back", **broker)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = {action.job_id: action for action in await actions(kafka, topics)}
+    assert {job: [each.image_ids for each in action.commands] for job, action in made.items()} == {
+        "job_1": [("a", "b")],
+        "job_2": [("c",)],
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from app.local.kafka import KafkaServer
 from bridges.requeue import Pace, RequeueMetrics
-from schemas.commands import EmbedImages
+from schemas.commands import MAX_IMAGES_PER_COMMAND, EmbedImages
 from schemas.dead_letters import DeadLetterAction
 from schemas.headers import header
 from schemas.topics import Topics
@@ -28,12 +28,12 @@ async def rig(kafka: KafkaServer, topics: Topics) -> AsyncIterator[RelayRig]:
 
 
 def requeue(job_id: str, parts: int = 1, **more: Any) -> DeadLetterAction:
-    commands = tuple(
-        command(job_id, attempt=1, run=2, requeue="0123456789abcdef", part=part, parts=parts)
-        for part in range(1, parts + 1)
-    )
+    """Of as many images as make `parts` commands."""
+    template = msgspec.structs.replace(command(job_id, attempt=1, run=2, requeue="0123456789abcdef"), image_ids=())
+    image_ids = tuple(f"i{number}" for number in range((parts - 1) * MAX_IMAGES_PER_COMMAND + 1))
     values: dict[str, Any] = {"kind": "requeue", "letters": (job_id,), "who": "ann", "why": "fixed", "at": due_in(0)}
-    return DeadLetterAction(**values | {"commands": commands, "pet_id": "101", "job_id": job_id} | more)
+    values |= {"command": template, "image_ids": image_ids, "pet_id": "101", "job_id": job_id}
+    return DeadLetterAction(**values | more)
 
 
 async def act(rig: RelayRig, *actions: DeadLetterAction | bytes) -> None:
@@ -52,7 +52,7 @@ async def test_a_requeue_submits_its_commands_and_a_discard_nothing(rig: RelayRi
     discard = requeue("discarded", kind="discard")
     action = requeue("job", parts=3)
     requeued = Tally()
-    await act(rig, discard, action, requeue("empty", commands=()))
+    await act(rig, discard, action, requeue("empty", command=None))
     async with running(rig.executor(metrics=RequeueMetrics(requeued=requeued))):
         await rig.until_passed(GROUP, [rig.topics.deadletter_actions.name])
     records = await rig.jobs(3)
@@ -62,6 +62,28 @@ async def test_a_requeue_submits_its_commands_and_a_discard_nothing(rig: RelayRi
     assert {header(record.headers, "ce_source") for record in records} == {"/bridge/requeue"}
     assert {header(record.headers, "traceparent") for record in records} == {TRACE}
     assert requeued.total == 3
+
+
+async def test_all_images_of_the_largest_job_are_one_run_in_parts(rig: RelayRig) -> None:
+    action = requeue("job", parts=157)
+    await act(rig, action)
+    async with running(rig.executor(rate_per_second=100)):  # more than one turn for the action
+        await rig.until_passed(GROUP, [rig.topics.deadletter_actions.name])
+    commands = commands_of(await rig.jobs(157))
+    assert [(each.part, each.parts, each.job) for each in commands] == [
+        (part, 157, "job#2.0123456789abcdef") for part in range(1, 158)
+    ]
+    assert tuple(image_id for each in commands for image_id in each.image_ids) == action.image_ids
+
+
+async def test_a_command_without_images_beside_it_is_submitted_as_it_stands(rig: RelayRig) -> None:
+    whole = command("job", attempt=3, part=2, parts=5)
+    await act(rig, requeue("job", command=whole, image_ids=None), requeue("list", image_ids=()))
+    async with running(rig.executor()):
+        await rig.until_passed(GROUP, [rig.topics.deadletter_actions.name])
+    as_it_stands, listing = commands_of(await rig.jobs(2))
+    assert as_it_stands == whole
+    assert (listing.job_id, listing.image_ids, listing.part, listing.parts) == ("list", (), 1, 1)
 
 
 async def test_what_is_no_action_is_counted_and_holds_nothing_up(rig: RelayRig) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
 from app.dead_letters import resolution
-from app.dead_letters.resolution import Order, Refused
+from app.dead_letters.resolution import LETTERS_PER_DISCARD, Order, Refused
 from bridges.messages import original
 from projections.dead_letter_reader import DeadLetterRow
-from schemas.commands import MAX_IMAGES_PER_COMMAND, EmbedImages, decode_command
-from schemas.dead_letters import MAX_LETTERS_PER_ACTION, DeadLetterAction, action_id, decode_action
+from schemas.bounds import MAX_ITEMS, MAX_METADATA_BYTES, MAX_TEXT
+from schemas.commands import MAX_IMAGES_PER_COMMAND, MAX_IMAGES_PER_JOB, EmbedImages, decode_command
+from schemas.dead_letters import DeadLetterAction, action_id, decode_action
+from schemas.facts import WHOLE_LIST
 from schemas.ids import message_id
+from schemas.topics import MAX_MESSAGE_BYTES
 
 ORDER = Order(who="ann", why="storage is back", at="2026-11-21T08:00:00.000000+00:00")
 COMMAND = EmbedImages(
@@ -36,6 +40,10 @@ def letter(name: object = "a", **more: Any) -> DeadLetterRow:
 
 def images(*letters: DeadLetterRow, command: EmbedImages = COMMAND) -> DeadLetterAction:
     return resolution.requeue_images(letters, msgspec.json.encode(command), ORDER)
+
+
+def abandoned(**more: Any) -> DeadLetterRow:
+    return letter("j", subject="job", kind="abandoned", image_id="", **more)
 
 
 def fact(**more: Any) -> DeadLetterRow:
@@ -67,10 +75,10 @@ def test_the_next_run_follows_the_letters_run() -> None:
 
 def test_a_repeat_is_the_same_action_in_every_byte_whatever_the_order() -> None:
     letters = [letter(number) for number in range(40)]
-    first = msgspec.json.encode(images(*resolution.groups(letters)[0]))
+    first = msgspec.json.encode(images(*letters))
     for seed in range(5):
         random.Random(seed).shuffle(letters)
-        assert msgspec.json.encode(images(*resolution.groups(letters)[0])) == first
+        assert msgspec.json.encode(images(*letters)) == first
 
 
 def test_other_letters_are_another_requeue() -> None:
@@ -79,26 +87,44 @@ def test_other_letters_are_another_requeue() -> None:
     assert one.commands[0].job != two.commands[0].job
 
 
-@pytest.mark.parametrize("number", [1, 64, 65, 300])
-def test_many_letters_are_several_actions_that_name_each_letter_once(number: int) -> None:
+@pytest.mark.parametrize("number", [1, 64, 65, 300, 10_000])
+def test_however_many_letters_of_a_run_are_one_requeue_in_parts(number: int) -> None:
+    """Two requeues of one run would have two outcomes, of which Postgres shows one."""
     letters = [letter(index) for index in range(number)]
-    actions = [images(*group) for group in resolution.groups(letters)]
-    assert len(actions) == -(-number // MAX_LETTERS_PER_ACTION)
-    assert sorted(each for action in actions for each in action.letters) == sorted(each.id for each in letters)
-    asked = [image_id for action in actions for command in action.commands for image_id in command.image_ids]
+    action = images(*letters)
+    commands, parts = action.commands, -(-number // MAX_IMAGES_PER_COMMAND)
+    assert sorted(action.letters) == sorted(each.id for each in letters)
+    assert [(each.part, each.parts, each.job_images) for each in commands] == [
+        (part, parts, number) for part in range(1, parts + 1)
+    ]
+    assert {each.job for each in commands} == {commands[0].job}
+    asked = [image_id for each in commands for image_id in each.image_ids]
     assert sorted(asked) == sorted(each.image_id for each in letters)
-    assert all(len(c.image_ids) <= MAX_IMAGES_PER_COMMAND for action in actions for c in action.commands)
+    assert decode_action(msgspec.json.encode(action)).commands == commands
+    assert all(decode_command(msgspec.json.encode(each)) == each for each in commands)
 
 
-@pytest.mark.parametrize("number", [1, 63, 64, 128])
-def test_a_jobs_own_letter_stands_with_images(number: int) -> None:
+def test_the_largest_job_fits_one_message() -> None:
+    """All its images dead, with the longest ids and the widest context, in escapes."""
+    names = tuple(f"{number:03}" + "\x01" * 125 for number in range(MAX_ITEMS))
+    command = msgspec.structs.replace(
+        COMMAND, reason="\x01" * MAX_TEXT, labels=names, coverage=dict.fromkeys(names, 0.123456789),
+        metadata={"x": "y" * (MAX_METADATA_BYTES - 8)}, pet_id="p" * 128, job_id="j" * 128,
+    )  # fmt: skip
+    decode_command(msgspec.json.encode(command))
+    about = {"pet_id": command.pet_id, "job_id": command.job_id}
+    letters = [letter(number, image_id=f"{number:0128}", **about) for number in range(MAX_IMAGES_PER_JOB)]
+    action = images(*letters, command=command)
+    assert len(msgspec.json.encode(action)) < MAX_MESSAGE_BYTES / 2
+    assert sum(len(each.image_ids) for each in action.commands) == MAX_IMAGES_PER_JOB
+
+
+@pytest.mark.parametrize("number", [1, 64, 128])
+def test_a_jobs_own_letter_stands_with_its_images(number: int) -> None:
     job = letter("job", subject="job", kind="no_image_usable", image_id="")
-    groups = resolution.groups([*(letter(index) for index in range(number)), job])
-    assert groups[0][0] == job
-    assert all(any(each.subject == "image" for each in group) for group in groups)
-    first = images(*groups[0])
-    assert job.id in first.letters
-    assert sum(len(command.image_ids) for command in first.commands) == len(groups[0]) - 1
+    action = images(job, *(letter(index) for index in range(number)))
+    assert job.id in action.letters
+    assert sum(len(command.image_ids) for command in action.commands) == number
 
 
 def test_two_letters_about_one_image_ask_for_it_once() -> None:
@@ -107,7 +133,7 @@ def test_two_letters_about_one_image_ask_for_it_once() -> None:
 
 def test_a_letter_about_the_list_of_images_asks_for_the_list_again() -> None:
     command = msgspec.structs.replace(COMMAND, image_ids=(), parts=1, part=1, job_images=0)
-    (again,) = images(letter("*", kind="list_unavailable"), command=command).commands
+    (again,) = images(letter(WHOLE_LIST, kind="list_unavailable"), command=command).commands
     assert (again.image_ids, again.job_images, again.parts) == ((), 0, 1)
 
 
@@ -137,7 +163,7 @@ def test_what_is_no_image_id_is_refused() -> None:
 def test_a_command_that_can_be_read_now_is_submitted_as_it_was() -> None:
     letter_ = letter("c", subject="command", kind="unreadable", image_id="", job_id="")
     action = resolution.requeue_command(letter_, msgspec.json.encode(COMMAND), ORDER)
-    assert action.commands == (COMMAND,)
+    assert decode_action(msgspec.json.encode(action)).commands == (COMMAND,)
     assert (action.pet_id, action.job_id) == ("101", "job_1")
 
 
@@ -177,14 +203,15 @@ def test_an_entry_that_is_still_not_valid_is_refused_with_the_field(payload: byt
         resolution.requeue_entry(letter("e", subject="entry", source_id="s/1-0"), payload, ORDER)
 
 
-def test_a_fact_that_could_not_be_folded_has_its_whole_job_submitted_again() -> None:
+@pytest.mark.parametrize("about", [fact, abandoned])
+def test_what_ended_a_whole_run_has_all_its_commands_submitted_again(about: Callable[..., DeadLetterRow]) -> None:
     parts = [
         msgspec.structs.replace(
             COMMAND, part=part, parts=2, image_ids=tuple(f"i{part}-{n}" for n in range(64)), attempt=1
         )
         for part in (1, 2)
     ]
-    action = resolution.requeue_run(fact(run=3), [msgspec.json.encode(part) for part in parts], ORDER)
+    action = resolution.requeue_run([about(run=3)], [msgspec.json.encode(part) for part in parts], ORDER)
     assert [(c.run, c.part, c.parts, len(c.image_ids), c.job_images) for c in action.commands] == [
         (4, 1, 2, 64, 128), (4, 2, 2, 64, 128),
     ]  # fmt: skip
@@ -193,43 +220,67 @@ def test_a_fact_that_could_not_be_folded_has_its_whole_job_submitted_again() -> 
 
 def test_a_job_that_named_no_image_asks_for_the_list_again() -> None:
     first = msgspec.structs.replace(COMMAND, part=1, image_ids=())
-    action = resolution.requeue_run(fact(), [msgspec.json.encode(first), msgspec.json.encode(COMMAND)], ORDER)
+    action = resolution.requeue_run([fact()], [msgspec.json.encode(first), msgspec.json.encode(COMMAND)], ORDER)
+    assert [command.image_ids for command in action.commands] == [()]
+
+
+def test_a_runs_images_go_with_what_asks_for_all_of_it() -> None:
+    original = msgspec.structs.replace(COMMAND, part=1, parts=1, image_ids=("a", "b"))
+    letters = [
+        fact(),
+        letter("g", subject="fact", kind="not_folded", image_id=""),
+        abandoned(),
+        letter("a"),
+        letter("z"),
+    ]
+    action = resolution.requeue_run(letters, [msgspec.json.encode(original)], ORDER)
+    assert set(action.letters) == {each.id for each in letters}
+    assert [command.image_ids for command in action.commands] == [("a", "b", "z")]
+    action = resolution.requeue_run([fact(), letter(WHOLE_LIST)], [msgspec.json.encode(original)], ORDER)
     assert [command.image_ids for command in action.commands] == [()]
 
 
 @pytest.mark.parametrize(
-    ("more", "reason"),
+    ("more", "originals", "reason"),
     [
-        ({"kind": "unreadable"}, "cannot read"),
-        ({"kind": "not_projected"}, "stands in its topic"),
-        ({"job_id": ""}, "answers no job"),
-        ({}, "no command of run 1 of job job_1 is known"),
+        ({"job_id": ""}, [], "answers no job"),
+        ({}, [], "no command of run 1 of job job_1 is known"),
+        ({}, [b"{"], "a command of its job cannot be read"),
+        ({}, [msgspec.json.encode(COMMAND)], "'a b' is no image id"),
     ],
 )
-def test_other_facts_are_refused(more: dict[str, str], reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
-        resolution.requeue_run(
-            letter("f", **{"subject": "fact", "kind": "not_folded", "image_id": ""} | more), [], ORDER
-        )
+def test_a_run_that_cannot_be_submitted_refuses_only_what_asks_for_it(
+    more: dict[str, str], originals: list[bytes], reason: str
+) -> None:
+    with pytest.raises(Refused, match=reason) as refused:
+        resolution.requeue_run([fact(**more), letter("a b", **more)], originals, ORDER)
+    assert refused.value.letters == (fact().id,)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("unreadable", "cannot read"), ("not_projected", "stands in its topic")])
+def test_other_facts_are_refused(kind: str, reason: str) -> None:
+    other = letter("f", subject="fact", kind=kind, image_id="")
+    assert not resolution.asks_for_run(other)
+    assert reason in resolution.refuse_fact(other).reason
 
 
 def test_an_action_that_no_topic_takes_is_refused() -> None:
-    heavy = msgspec.structs.replace(COMMAND, metadata={"x": "y" * 60_000})
-    parts = [
-        msgspec.json.encode(
-            msgspec.structs.replace(heavy, part=n, parts=80, image_ids=tuple(f"{n}-{k}" for k in range(64)))
-        )
-        for n in range(1, 81)
-    ]
     with pytest.raises(Refused, match="the limit is"):
-        resolution.requeue_run(fact(), parts, ORDER)
+        images(*(letter(number, image_id="a") for number in range(110_000)))
 
 
 # ---- discards
 
 
 def test_a_discard_names_its_letters_and_submits_nothing() -> None:
-    action = resolution.discard([letter("b"), letter("a")], ORDER)
+    (action,) = resolution.discards([letter("b"), letter("a")], ORDER)
     assert (action.kind, action.commands) == ("discard", ())
     assert action.letters == tuple(sorted((letter("a").id, letter("b").id)))
     assert action.id != action_id("requeue", action.letters)
+
+
+def test_more_letters_than_fit_are_several_discards() -> None:
+    letters = [letter(number) for number in range(LETTERS_PER_DISCARD + 1)]
+    actions = resolution.discards(letters, ORDER)
+    assert [len(action.letters) for action in actions] == [LETTERS_PER_DISCARD, 1]
+    assert {each for action in actions for each in action.letters} == {each.id for each in letters}
