@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -11,8 +10,8 @@ from faust.types import TopicT
 from agents.delivery import Ticket
 from schemas.commands import EmbedImages
 from schemas.facts import FailedImage
-from schemas.headers import build_headers, header, timestamp
-from schemas.ids import is_id, message_id
+from schemas.headers import build_headers, header, record_moment, timestamp
+from schemas.ids import message_id, pet_key
 from schemas.public import DEAD_LETTER_TYPE, LETTER_PAYLOAD_BYTES, DeadLetterRecord, bounded_letter
 from schemas.topics import position_of
 
@@ -37,17 +36,12 @@ def send_dead_letter(
         time=record.failed_at,
         traceparent=header(ticket.event.message.headers, "traceparent"),
     )
-    ticket.send(topic, key=_pet_key(key), value=msgspec.json.encode(bounded_letter(record)), headers=headers)
-
-
-def _pet_key(key: bytes | None) -> bytes | None:
-    """The key when it names a pet. Anything else in a message's place of it may be of any size."""
-    return key if key is not None and is_id(key.decode("utf-8", "replace")) else None
+    ticket.send(topic, key=pet_key(key), value=msgspec.json.encode(bounded_letter(record)), headers=headers)
 
 
 def broker_time(message: Any) -> str:
-    """When the broker took a message: the same for every reader, unlike a clock."""
-    return timestamp(datetime.fromtimestamp(message.timestamp, UTC))
+    """When a message was written: the same for every reader, unlike a clock. Faust tells it in seconds."""
+    return timestamp(record_moment(message.timestamp * 1000))
 
 
 def unreadable_record(subject: Literal["fact", "command"], message: Any, reason: str) -> DeadLetterRecord:
@@ -60,7 +54,7 @@ def unreadable_record(subject: Literal["fact", "command"], message: Any, reason:
         source_id=position_of(message),
         failed_at=broker_time(message),
         payload=message.value or b"",
-        pet_id=(_pet_key(message.key) or b"").decode(),
+        pet_id=(pet_key(message.key) or b"").decode(),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
@@ -26,7 +25,7 @@ from projections.telemetry import ProjectorMetrics
 from schemas.commands import EmbedImages
 from schemas.dead_letters import DeadLetterAction
 from schemas.errors import DeadLetter, StopProcess, UnknownVersion
-from schemas.headers import header
+from schemas.headers import header, record_moment
 from schemas.public import DeadLetterRecord, JobStatus
 from schemas.versions import PetVersion
 
@@ -35,8 +34,18 @@ log = structlog.get_logger(__name__)
 Replay = Callable[[str, int, int], AsyncGenerator[PetVersion, None]]
 """``replay(pet_id, log partition, after_version)``: the pet's later versions, folded from the log again, in order."""
 
-UNWRITABLE: Final = (DeadLetter, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-"""What a message itself is to blame for: the same message would fail again."""
+UNWRITABLE: Final = (
+    DeadLetter,
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+"""What a message itself is to blame for: the same message would fail again.
+
+SQLSTATE classes 22 (a value), 23 (a constraint) and 54 (too long for an index, too large or too deep for jsonb). No
+other class: a full disk, a time-out, a stale plan after a migration or a trigger of the operators' own passes, and what
+was dead-lettered meanwhile would be missing from the rows.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +139,7 @@ def _unfollowed(version: PetVersion, last: int, reason: str) -> DeadLetter:
 
 
 def _recorded(record: ConsumerRecord, command: EmbedImages) -> RecordedCommand:
-    recorded_at = datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
-    return RecordedCommand(command, recorded_at, record.partition, record.offset)
+    return RecordedCommand(command, record_moment(record.timestamp), record.partition, record.offset)
 
 
 def _letter(record: ConsumerRecord, letter: DeadLetterRecord) -> RecordedLetter:

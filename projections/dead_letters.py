@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -17,12 +17,18 @@ import msgspec
 from projections.jobs import MAX_RUN
 from projections.queries import load
 from projections.text import INT_MAX, clean, count, moment
+from schemas.bounds import MAX_NAME, MAX_TEXT, check_text
 from schemas.dead_letters import DeadLetterAction, decode_action
 from schemas.errors import DeadLetter, InvalidInput
-from schemas.ids import message_id
+from schemas.ids import ID_MAX_LENGTH, message_id
 from schemas.public import DeadLetterRecord
 
 _letter = msgspec.json.Decoder(DeadLetterRecord)
+MAX_WHO: Final = 200
+"""Characters of an action's `who`; `why` has up to `schemas.bounds.MAX_TEXT`."""
+_LETTER_LENGTHS: Final = {"kind": MAX_NAME, "pet_id": ID_MAX_LENGTH, "job_id": ID_MAX_LENGTH, "image_id": ID_MAX_LENGTH}
+"""Of the texts that stand in an index, which takes no long ones."""
+_ACTION_LENGTHS: Final = {"who": MAX_WHO, "why": MAX_TEXT, "pet_id": ID_MAX_LENGTH, "job_id": ID_MAX_LENGTH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ def decode_letter(value: bytes) -> DeadLetterRecord:
         letter = _letter.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DeadLetter(f"not a dead letter: {error}") from error
+    for field, limit in _LETTER_LENGTHS.items():
+        check_text(getattr(letter, field), field, limit)
     moment(letter.failed_at, "failed_at")
     count(letter.attempts, "attempts", INT_MAX)
     count(letter.run, "run", MAX_RUN)
@@ -60,6 +68,8 @@ def decode_letter(value: bytes) -> DeadLetterRecord:
 def decode_letter_action(value: bytes) -> DeadLetterAction:
     """An action whose row fits its table. Raises DeadLetter."""
     action = decode_action(value)
+    for field, limit in _ACTION_LENGTHS.items():
+        check_text(getattr(action, field), field, limit)
     moment(action.at, "at")
     _uuids(action)
     return action

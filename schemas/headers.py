@@ -12,8 +12,21 @@ from typing import Final
 Headers = list[tuple[str, bytes]]
 RETRY_DUE: Final = "retry_due"
 """Header of a command that waits for its next try: when it is due, RFC 3339."""
+_LAST_MILLISECOND: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
 _MAX_TRACEPARENT: Final = 128
 """Characters; 55 in the version that exists."""
+
+
+def utc_now() -> datetime:
+    """The clock of every part that is not given another."""
+    return datetime.now(UTC)
+
+
+def record_moment(milliseconds: float) -> datetime:
+    """The moment of a Kafka record's timestamp. A producer may write any number there; what is no time of the years
+    1970 to 9999 becomes the nearest that is.
+    """
+    return datetime.fromtimestamp(min(max(milliseconds, 0), _LAST_MILLISECOND) / 1000, UTC)
 
 
 def timestamp(moment: datetime) -> str:

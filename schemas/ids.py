@@ -36,6 +36,11 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) and ID_PATTERN.fullmatch(value) is not None
 
 
+def pet_key(key: bytes | None) -> bytes | None:
+    """A message's key when it names a pet. Anything else in its place may be of any size, and goes no further."""
+    return key if key is not None and is_id(key.decode("utf-8", "replace")) else None
+
+
 def cluster_id(pet_id: str, number: int) -> str:
     """The public id of a pet's cluster, e.g. ``pet_123-cluster-0``."""
     return f"{pet_id}-cluster-{number}"

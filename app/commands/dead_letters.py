@@ -18,6 +18,8 @@ from app.dead_letters.request import Request
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
 from projections.dead_letter_reader import LetterFilter
+from projections.dead_letters import MAX_WHO
+from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
 
 USAGE_EXIT_CODE: Final = 2
@@ -103,3 +105,8 @@ def _check(request: Request) -> None:
         raise click.UsageError("show takes one id")
     if verb in ("requeue", "discard") and (ids or request.yes) and not request.why.strip():
         raise click.UsageError("--why is needed: it is kept with the action")
+    try:
+        check_text(request.who, "--who", MAX_WHO)
+        check_text(request.why, "--why", MAX_TEXT)
+    except InvalidInput as error:
+        raise click.UsageError(str(error)) from None

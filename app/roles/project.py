@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from aiokafka import ConsumerRecord
 
 from app.clients import PING_SECONDS, create_producer, open_pool, open_redis, start_producer, stop_producer
@@ -23,12 +21,7 @@ from projections.rebuild import LogVersions
 from projections.runner import Projector
 from projections.sweeper import Sweeper, SweeperMetrics
 from projections.telemetry import ProjectorMetrics
-from schemas.headers import build_headers, timestamp
-from schemas.ids import message_id
-from schemas.public import DEAD_LETTER_TYPE, DeadLetterRecord
-from schemas.topics import position_of
-
-SOURCE = "/project"
+from projections.unprojected import send_unprojected
 
 
 def run(settings: Settings) -> None:
@@ -63,7 +56,7 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
     settings, metrics = role.settings, role.metrics
 
     async def dead_letter(record: ConsumerRecord, reason: str) -> None:
-        await _send_dead_letter(producer, settings.topics().deadletter.name, record, reason)
+        await send_unprojected(producer, settings.topics(), record, reason)
 
     return Projector(
         membership=membership(settings, "project"),
@@ -103,25 +96,3 @@ def _sweeper(role: Role, pool: Any, producer: Any) -> Sweeper:
         rate_per_s=settings.sweep_rate_per_second,
         metrics=SweeperMetrics(swept=metrics.counter(defs.SWEPT), errors=metrics.counter(defs.SWEEP_ERRORS)),
     )
-
-
-async def _send_dead_letter(producer: Any, topic: str, record: ConsumerRecord, reason: str) -> None:
-    """Keep a message that cannot be projected. Returns when the broker has it."""
-    source_id = position_of(record)
-    letter = DeadLetterRecord(
-        subject="fact",
-        kind="not_projected",
-        reason=reason,
-        attempts=1,
-        source_id=source_id,
-        failed_at=timestamp(datetime.fromtimestamp(record.timestamp / 1000, UTC)),
-        payload=record.value or b"",
-        pet_id=(record.key or b"").decode("utf-8", "replace"),
-    )
-    headers = build_headers(
-        event_id=message_id("deadletter", letter.subject, source_id),
-        event_type=DEAD_LETTER_TYPE,
-        source=SOURCE,
-        time=letter.failed_at,
-    )
-    await producer.send_and_wait(topic, key=record.key, value=msgspec.json.encode(letter), headers=headers)
