@@ -6,7 +6,7 @@ import base64
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -23,19 +23,21 @@ FETCH_ROWS: Final = 500
 LOOSE_LETTERS: Final = 64
 
 LetterState = Literal["open", "requeued", "discarded"]
+FilterState = Literal["open", "requeued", "discarded", "all"]
 Subject = Literal["entry", "command", "image", "job", "fact"]
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which letters; a field that is None, or the state `all`, takes any. `since` ≤ failed_at < `until`, RFC 3339."""
 
-    state: Literal["open", "requeued", "discarded", "all"] = "open"
+    state: FilterState = "open"
     subject: Subject | None = None
     kind: str | None = None
     pet_id: str | None = None
     job_id: str | None = None
-    since: str | None = None
-    until: str | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
     def columns(self) -> tuple[Any, ...]:
         """The first parameters of the statements. Raises InvalidInput naming the field."""

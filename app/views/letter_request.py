@@ -38,6 +38,7 @@ class LettersBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 BodyT = TypeVar("BodyT", LetterBody, LettersBody)
 _FILTER_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(LetterFilter))
+_PARAMETERS: Final = (*_FILTER_FIELDS, "limit", "cursor")
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 _NAMED: Final = re.compile(r"(?:missing required|unknown) field `([^`]*)`")
 
@@ -51,10 +52,14 @@ def parse_body(raw: bytes, kind: type[BodyT]) -> BodyT:
 
 
 def parse_query(query: Mapping[str, str]) -> LetterFilter:
-    """The filter of a list. Raises ApiError naming the parameter."""
-    given = {name: query[name] for name in _FILTER_FIELDS if query.get(name)}
+    """The filter of a list. Raises ApiError naming the parameter, also one that is not known: it must not widen what
+    is listed.
+    """
+    unknown = next((name for name in query if name not in _PARAMETERS), None)
+    if unknown is not None:
+        raise ApiError(errors.INVALID_PARAMETER, "is not known", field=unknown)
     try:
-        letters = msgspec.convert(given, LetterFilter)
+        letters = msgspec.convert({name: query[name] for name in query if name in _FILTER_FIELDS}, LetterFilter)
         letters.columns()
         return letters
     except msgspec.ValidationError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Final
+from typing import Final, get_args
 
 from app.views import clusters, dead_letters, health, jobs
 from app.views.echo import MAX_ECHO_BYTES
 from app.views.route import Answer, Parameter, Route
+from projections.dead_letter_reader import FilterState, Subject
 from schemas.dead_letters import ActionKind
 
 _PET: Final = Parameter(
@@ -167,6 +168,8 @@ _CLUSTERS: Final = (
 
 _LETTER: Final = Parameter("id", "path", "The letter's id, a UUID.")
 _LETTERS: Final = "/internal/dead-letters"
+_TIME: Final = {"format": "date-time"}
+_BROKEN_BODY: Final = Answer(400, "The body breaks off, or is not compressed as its header says.", _DETAIL)
 _LETTERS_UNAVAILABLE: Final = Answer(503, "Postgres or Kafka does not answer; send the same again.", _ERROR)
 
 
@@ -181,6 +184,7 @@ def _act_on_one(kind: ActionKind, summary: str, refusal: str) -> Route:
             Answer(
                 202, "The broker has the actions; a repeat gives the same ones and changes nothing.", "ActedEnvelope"
             ),
+            _BROKEN_BODY,
             Answer(404, "No such letter is known (yet).", _ERROR),
             Answer(409, refusal, _ERROR),
             Answer(413, "The body is too large.", _DETAIL),
@@ -206,6 +210,7 @@ def _act_on_all(kind: ActionKind, summary: str) -> Route:
             Answer(
                 202, "The broker has the actions. `refused` names letters that nothing was done about.", "ActedEnvelope"
             ),
+            _BROKEN_BODY,
             Answer(409, "The filter takes another number of letters now, or too many.", _ERROR),
             Answer(413, "The body is too large.", _DETAIL),
             Answer(422, "The body is not valid.", _ERROR),
@@ -224,18 +229,24 @@ _DEAD_LETTERS: Final = (
         dead_letters.list_letters,
         (
             Answer(200, "A page.", "DeadLettersEnvelope"),
-            Answer(422, "A parameter is not valid.", _ERROR),
+            Answer(422, "A parameter is not valid, or not known.", _ERROR),
             Answer(503, "Postgres does not answer.", _ERROR),
         ),
         parameters=(
-            Parameter("state", "query", "`open` (default), `requeued`, `discarded` or `all`."),
-            Parameter("subject", "query", "`entry`, `command`, `image`, `job` or `fact`."),
+            Parameter("state", "query", "`open` unless given.", limits={"enum": get_args(FilterState)}),
+            Parameter("subject", "query", "What it is about.", limits={"enum": get_args(Subject)}),
             Parameter("kind", "query", "The cause's word, e.g. `not_found`."),
             Parameter("pet_id", "query", "Of this pet."),
             Parameter("job_id", "query", "Of this job."),
-            Parameter("since", "query", "Failed at this time or later, RFC 3339."),
-            Parameter("until", "query", "Failed before this time, RFC 3339."),
-            Parameter("limit", "query", f"Letters on a page, 1 to {dead_letters.MAX_PAGE}.", "integer"),
+            Parameter("since", "query", "Failed at this time or later, RFC 3339.", limits=_TIME),
+            Parameter("until", "query", "Failed before this time, RFC 3339.", limits=_TIME),
+            Parameter(
+                "limit",
+                "query",
+                f"Letters on a page, 1 to {dead_letters.MAX_PAGE}.",
+                "integer",
+                {"minimum": 1, "maximum": dead_letters.MAX_PAGE},
+            ),
             Parameter("cursor", "query", "`meta.next_cursor` of the page before."),
         ),
     ),

@@ -120,12 +120,44 @@ async def test_letters_are_listed_newest_first_and_paged(reading: Api) -> None:
     [
         ("state=lost", "state"), ("subject=pet", "subject"), ("since=yesterday", "since"), ("until=1", "until"),
         ("limit=0", "limit"), ("limit=201", "limit"), ("cursor=x", "cursor"), ("kind=a%00", "kind"),
+        ("pet=101", "pet"), ("state=all&Kind=x", "Kind"), ("state=", "state"), ("since=", "since"), ("=1", ""),
     ],
 )  # fmt: skip
 async def test_a_parameter_that_is_not_valid_is_named(reading: Api, query: str, field: str) -> None:
+    """One that is not known would list everything."""
     reply = await reading.call("GET", f"{LETTERS}?{query}")
     assert reply.status == 422, reply.body
     assert (error(reply)["code"], error(reply)["field"]) == ("invalid_parameter", field)
+
+
+async def test_the_document_says_what_the_parameters_take(reading: Api) -> None:
+    """Every value it allows is taken, those next to it are not."""
+    document = json.loads((await reading.call("GET", "/openapi.json", token=None)).body)
+    schemas = {each["name"]: each["schema"] for each in document["paths"][LETTERS]["get"]["parameters"]}
+    assert {name: schema["format"] for name, schema in schemas.items() if "format" in schema} == {
+        "since": "date-time",
+        "until": "date-time",
+    }
+    limits = schemas["limit"]["minimum"], schemas["limit"]["maximum"]
+    queries = [("limit", str(limit)) for limit in limits]
+    queries += [(name, value) for name in ("state", "subject") for value in schemas[name]["enum"]]
+    queries += [(name, "2026-11-21T08:00:00.5Z") for name in ("since", "until")]
+    assert len(queries) == 2 + 4 + 5 + 2
+    for name, value in queries:
+        assert (await reading.call("GET", f"{LETTERS}?{name}={value}")).status == 200
+    for limit in (limits[0] - 1, limits[1] + 1):
+        assert (await reading.call("GET", f"{LETTERS}?limit={limit}")).status == 422
+
+
+@pytest.mark.parametrize("path", ["/{id}/requeue", "/{id}/discard", "/requeue", "/discard"])
+async def test_a_body_that_is_not_compressed_as_it_says_is_answered_as_the_document_says(
+    reading: Api, path: str
+) -> None:
+    document = json.loads((await reading.call("GET", "/openapi.json", token=None)).body)
+    url = f"{LETTERS}{path}".replace("{id}", str(letter_uuid("a")))
+    reply = await reading.call("POST", url, b"{}", headers={"Content-Encoding": "gzip"})
+    assert reply.status == 400
+    assert "400" in document["paths"][f"{LETTERS}{path}"]["post"]["responses"]
 
 
 async def test_a_letter_is_shown_with_its_payload(reading: Api) -> None:
