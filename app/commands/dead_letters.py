@@ -19,10 +19,12 @@ from app.settings import Settings
 from app.telemetry.logging import configure_logging
 from projections.dead_letter_reader import LetterFilter
 from projections.dead_letters import MAX_WHO
+from projections.reader import decode_cursor
 from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
 
 USAGE_EXIT_CODE: Final = 2
+ACTIONS: Final = ("requeue", "discard")
 FILTER_OPTIONS: Final = ("state", "subject", "kind", "pet_id", "job_id", "since", "until")
 
 
@@ -72,10 +74,19 @@ class dead_letters(SettingsCommand):
 def _request(options: Mapping[str, Any]) -> Request:
     given = dict(options)
     letters = _filter({name: given.pop(name) for name in FILTER_OPTIONS}, bool(given["ids"]))
-    given |= {"ids": _uuids(given["ids"]), "who": given["who"] or getpass.getuser(), "why": given["why"] or ""}
+    acts = given["verb"] in ACTIONS and (given["ids"] or given["yes"])
+    given |= {"ids": _uuids(given["ids"]), "who": given["who"] or (_user() if acts else ""), "why": given["why"] or ""}
     request = Request(letters=letters, **given)
     _check(request)
     return request
+
+
+def _user() -> str:
+    """Who runs the command. A container's user may have a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise click.UsageError("--who is needed: the operating system has no name for this user") from None
 
 
 def _filter(given: dict[str, str | None], with_ids: bool) -> LetterFilter:
@@ -103,10 +114,14 @@ def _check(request: Request) -> None:
         raise click.UsageError("list takes filter options, no ids")
     if verb == "show" and len(ids) != 1:
         raise click.UsageError("show takes one id")
-    if verb in ("requeue", "discard") and (ids or request.yes) and not request.why.strip():
+    if verb in ACTIONS and (ids or request.yes) and not request.why.strip():
         raise click.UsageError("--why is needed: it is kept with the action")
     try:
-        check_text(request.who, "--who", MAX_WHO)
-        check_text(request.why, "--why", MAX_TEXT)
+        if request.cursor:
+            decode_cursor(request.cursor)
+        check_text(request.who, "--who", MAX_WHO).encode()
+        check_text(request.why, "--why", MAX_TEXT).encode()
     except InvalidInput as error:
         raise click.UsageError(str(error)) from None
+    except UnicodeEncodeError:
+        raise click.UsageError("--who and --why must be UTF-8") from None

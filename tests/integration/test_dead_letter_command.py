@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 import app.__main__  # noqa: F401 - registers the commands
 from app.commands.command_line import command_line
+from app.dead_letters.request import Request
 from app.local.kafka import KafkaServer
 from app.local.ports import HOST, free_port
 from projections.migrate import upgrade
@@ -166,6 +167,9 @@ async def test_letters_of_one_run_that_are_named_together_are_one_requeue(
         (["list", "--state", "lost"], "state"),
         (["list", "--since", "yesterday"], "since"),
         (["requeue", str(letter_uuid("a")), "--kind", "x", "--why", "y"], "not both"),
+        (["list", "--cursor", "junk"], "cursor: is not one that this service gave out"),
+        (["discard", str(letter_uuid("a")), "--why", "\udcff"], "must be UTF-8"),
+        (["discard", str(letter_uuid("a")), "--why", "w" * 1001], "--why: has 1001 characters"),
         (["lose"], "lose"),
     ],
 )
@@ -177,6 +181,34 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert done.exit_code == 2
     assert reason in done.output
     assert "Traceback" not in done.output
+
+
+def test_a_user_without_a_name_is_asked_for_one_only_to_act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user may have a number that no file of users knows."""
+    asked: list[Request] = []
+
+    async def run(_settings: object, request: Request, _out: object) -> int:
+        asked.append(request)
+        return 0
+
+    def nobody(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("app.dead_letters.console.run", run)
+    monkeypatch.setattr("app.commands.dead_letters.configure_logging", lambda *_: None)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    letter_id = str(letter_uuid("a"))
+    for reads in (["list"], ["show", letter_id], ["requeue", "--kind", "x"]):
+        assert CliRunner().invoke(command_line, ["dead-letters", *reads]).exit_code == 0
+    for acts in (["requeue", letter_id], ["discard", "--yes"]):
+        done = CliRunner().invoke(command_line, ["dead-letters", *acts, "--why", "gone"])
+        assert (done.exit_code, done.output.count("\n")) == (2, 1)
+        assert "--who is needed" in done.output
+    assert CliRunner().invoke(command_line, ["dead-letters", *acts, "--why", "gone", "--who", "ann"]).exit_code == 0
+    assert [request.who for request in asked] == ["", "", "", "ann"]
 
 
 async def test_exit_code_0_is_given_only_after_the_brokers_word(pool: Any, command: Command) -> None:
