@@ -60,6 +60,8 @@ class _AnyDatetime(type):
 
 def install(file: Path) -> None:
     """From now on, and for whatever is imported behind this."""
+    import asyncpg  # noqa: F401  # first: its C code lays datetimes out as Python's own
+
     clock = _SteppedClock(file)
 
     class SteppedDatetime(_RealDatetime, metaclass=_AnyDatetime):
