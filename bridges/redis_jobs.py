@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from redis.asyncio import Redis
@@ -24,20 +24,17 @@ from bridges.handover import Item, Outcome, Producer, hand_over
 from bridges.messages import CE_SOURCE, CommandMessages, Entry, Letter, dead_letter_message
 from bridges.metrics import BridgeMetrics
 from bridges.stream import BEGINNING, Batch, JobStream
-from bridges.tasks import end_tasks
+from bridges.tasks import Loop, end_tasks
 from bridges.translate import parse_entry, to_commands
 from bridges.trim import Trimmer
 from schemas.errors import InvalidInput
+from schemas.headers import utc_now
 from schemas.public import LETTER_PAYLOAD_BYTES
 from schemas.topics import Topics
 
 log = structlog.get_logger(__name__)
 
 REDIS_ERRORS = (RedisError, OSError)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(eq=False)
@@ -53,7 +50,7 @@ class EntryItem(Item):
     payload_limit: int = 0
 
 
-class RedisJobsBridge:
+class RedisJobsBridge(Loop):
     """Relays jobs; `run` until `stop`.
 
     `redis` must not decode responses, and its socket timeout, if any, must exceed `read_timeout_ms`. `producer` must be
@@ -80,8 +77,9 @@ class RedisJobsBridge:
         trim_approximate: bool = True,
         measure_interval_s: float = 5.0,
         metrics: BridgeMetrics | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        super().__init__()
         self._stream = JobStream(redis, stream_key, group, consumer_name, dead_letter_stream, dead_letter_maxlen)
         self._metrics = metrics or BridgeMetrics()
         self._trimmer = Trimmer(redis, stream_key, group, approximate=trim_approximate, metrics=self._metrics)
@@ -94,32 +92,13 @@ class RedisJobsBridge:
         self._trim_interval_s = trim_interval_s
         self._measure_interval_s = measure_interval_s
         self._clock = clock
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._relaying: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Run in a task of its own."""
-        self._task = asyncio.create_task(self.run())
-
-    async def stop(self, grace_s: float = 5.0) -> None:
-        """End the loop behind its batch, or after `grace_s` in the middle of it, which repeats it at the next start.
-
-        Raises what ended `run`, if it was an error.
-        """
-        self._stopping.set()
-        if self._task is not None and not self._task.done():
-            await asyncio.wait({self._task}, timeout=grace_s)
-            if self._relaying is not None:
-                self._relaying.cancel()  # `run` then ends in good order
-            await self._task
 
     async def run(self) -> None:
         """Relay until `stop`. Outlives Redis and Kafka being away; raises StopProcess when the producer is broken."""
         self._task = self._task or asyncio.current_task()
-        self._relaying = asyncio.create_task(self._relay())
+        self._working = asyncio.create_task(self._relay())
         parts = {
-            self._relaying,
+            self._working,
             asyncio.create_task(self._repeat(self._trim_interval_s, self._trimmer.trim)),
             asyncio.create_task(self._repeat(self._measure_interval_s, self._measure)),
         }

@@ -24,7 +24,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from bridges.backoff import Backoff
-from bridges.tasks import end_tasks
+from bridges.tasks import Loop, end_tasks
 from schemas.telemetry import Gauge, Unmeasured
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class Progress:
     rest_s: float = 0.0
 
 
-class RelayLoop(ConsumerRebalanceListener, abc.ABC):  # type: ignore[misc]  # aiokafka is untyped
+class RelayLoop(Loop, ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """Reads `topics`; `run` until `stop`. Holds at most `max_records` records, and what the client has fetched.
 
     `waiting` is told every `measure_interval_s` how many records of our partitions are not done.
@@ -74,6 +74,7 @@ class RelayLoop(ConsumerRebalanceListener, abc.ABC):  # type: ignore[misc]  # ai
         waiting: Gauge | None = None,
         measure_interval_s: float = 5.0,
     ) -> None:
+        super().__init__()
         self._membership = membership
         self._names = list(topics)
         self._max_records = max_records
@@ -83,29 +84,11 @@ class RelayLoop(ConsumerRebalanceListener, abc.ABC):  # type: ignore[misc]  # ai
         self._consumer: Any = None
         self._resting: dict[TopicPartition, float] = {}
         self._uncommitted: dict[TopicPartition, int] = {}
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._working: asyncio.Task[None] | None = None
+        self._generation = 0
 
     @abc.abstractmethod
     async def handle(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> Progress:
         """Do what is to be done with records of one partition, in their order."""
-
-    async def start(self) -> None:
-        """Run in a task of its own."""
-        self._task = asyncio.create_task(self.run())
-
-    async def stop(self, grace_s: float = 5.0) -> None:
-        """End the loop behind its batch, or after `grace_s` in the middle of it, which repeats it at the next start.
-
-        Raises what ended `run`, if it was an error.
-        """
-        self._stopping.set()
-        if self._task is not None and not self._task.done():
-            await asyncio.wait({self._task}, timeout=grace_s)
-            if self._working is not None:
-                self._working.cancel()  # `run` then ends in good order
-            await self._task
 
     async def run(self) -> None:
         """Relay until `stop`. Outlives Kafka being away; raises StopProcess when the producer is broken."""
@@ -121,12 +104,22 @@ class RelayLoop(ConsumerRebalanceListener, abc.ABC):  # type: ignore[misc]  # ai
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Forget where they stand: the next owner goes on from what is committed."""
-        for partition in revoked:
-            self._resting.pop(partition, None)
-            self._uncommitted.pop(partition, None)
+        self._forget(revoked)
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """The client goes on from what is committed."""
+        """Forget them of partitions that were ours before, too: the client goes on from what is committed."""
+        self._forget(assigned)
+
+    def log_end(self, partition: TopicPartition) -> int:
+        """Where the partition ended when it was last fetched; 0 when it is no longer ours."""
+        assigned = self._consumer is not None and partition in self._consumer.assignment()
+        return (self._consumer.highwater(partition) or 0) if assigned else 0
+
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        self._generation += 1
+        for partition in partitions:
+            self._resting.pop(partition, None)
+            self._uncommitted.pop(partition, None)
 
     async def _work(self) -> None:
         backoff = Backoff(self._stopping)
@@ -166,10 +159,14 @@ class RelayLoop(ConsumerRebalanceListener, abc.ABC):  # type: ignore[misc]  # ai
         nearest = min(self._resting.values(), default=now + POLL_SECONDS)
         timeout_ms = max(1, int(1000 * min(POLL_SECONDS, nearest - now)))
         polled = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=self._max_records)
+        generation = self._generation
         for partition, records in polled.items():
             if self._stopping.is_set():
                 break  # not committed, so read again at the next start
-            self._note(partition, records, await self.handle(partition, records))
+            progress = await self.handle(partition, records)
+            if generation != self._generation:
+                break  # whoever has the partition now, perhaps we again, goes on from what is committed
+            self._note(partition, records, progress)
         await self._commit()
         await self._measure_sometimes()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -24,7 +24,7 @@ from bridges.relay_loop import Membership, Progress, RelayLoop
 from schemas.commands import EmbedImages
 from schemas.dead_letters import DeadLetterAction, decode_action
 from schemas.errors import DeadLetter
-from schemas.headers import header
+from schemas.headers import header, utc_now
 from schemas.telemetry import Counter, Gauge, Unmeasured
 from schemas.topics import Topics, position_of
 
@@ -64,10 +64,6 @@ class Pace:
         return taken
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class RequeueExecutor(RelayLoop):
     """Executes actions; `run` until `stop`. `producer` must be idempotent with acks=all.
 
@@ -84,7 +80,7 @@ class RequeueExecutor(RelayLoop):
         failure_rest_s: float = 5.0,
         measure_interval_s: float = 5.0,
         metrics: RequeueMetrics | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._metrics = metrics or RequeueMetrics()
         super().__init__(

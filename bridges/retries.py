@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Final
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
@@ -20,11 +21,14 @@ from aiokafka import ConsumerRecord, TopicPartition
 from bridges.handover import Item, Producer, hand_over
 from bridges.messages import Message
 from bridges.relay_loop import Membership, Progress, RelayLoop
-from schemas.headers import RETRY_DUE, header, parse_timestamp
+from schemas.headers import RETRY_DUE, header, parse_timestamp, utc_now
 from schemas.telemetry import Counter, Gauge, Unmeasured
 from schemas.topics import Topics
 
 log = structlog.get_logger(__name__)
+
+LONGEST_WAIT: Final = 2.0
+"""Of a tier's delay. Embed lengthens a delay by less than itself."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,24 @@ class RetryMetrics:
     waiting: Gauge = field(default_factory=Unmeasured)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A head that was not due when it was first seen, and what lay behind it then: offsets `first` ≤ … < `end`.
+
+    `until`: when all of it is due, whatever it says; on the monotonic clock.
+    """
+
+    first: int
+    end: int
+    until: float
 
 
 class RetryPump(RelayLoop):
     """Relays due commands; `run` until `stop`. `producer` must be idempotent with acks=all.
 
-    `longest_wait_s`: a command is due at the latest this long after it was first seen at its partition's head, so that
-    no clock that was wrong holds a partition up for ever; longer than any tier's delay with its jitter.
+    `delays_s`: seconds, one of each tier. Twice its tier's delay after a head was first seen, the head is due and so is
+    everything that lay behind it then, whatever `retry_due` says: however many commands a wrong clock has dated, none
+    waits for longer than four times the delay. An honest one of them has long been due by then.
     """
 
     def __init__(
@@ -52,15 +65,19 @@ class RetryPump(RelayLoop):
         producer: Producer,
         topics: Topics,
         *,
-        longest_wait_s: float,
+        delays_s: Sequence[float],
         max_records: int = 100,
         failure_rest_s: float = 5.0,
         measure_interval_s: float = 5.0,
         metrics: RetryMetrics | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics or RetryMetrics()
         self._tiers = {topic.name: tier for tier, topic in enumerate(topics.retries, start=1)}
+        self._longest_s = {
+            topic.name: LONGEST_WAIT * delay for topic, delay in zip(topics.retries, delays_s, strict=True)
+        }
         super().__init__(
             membership,
             list(self._tiers),
@@ -70,10 +87,10 @@ class RetryPump(RelayLoop):
         )
         self._producer = producer
         self._jobs_topic = topics.jobs.name
-        self._longest_wait_s = longest_wait_s
         self._failure_rest_s = failure_rest_s
         self._clock = clock
-        self._heads: dict[TopicPartition, tuple[int, float]] = {}
+        self._monotonic = monotonic
+        self._held: dict[TopicPartition, _Held] = {}
 
     async def handle(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> Progress:
         """Hand over the records that are due, up to the first that is not."""
@@ -99,11 +116,11 @@ class RetryPump(RelayLoop):
         left = 0.0 if due is None else (due - self._clock()).total_seconds()
         if left <= 0:
             return 0.0
-        offset, seen = self._heads.get(partition, (-1, 0.0))
-        if offset != record.offset:
-            seen = time.monotonic()
-            self._heads[partition] = (record.offset, seen)
-        return min(left, seen + self._longest_wait_s - time.monotonic())
+        now, held = self._monotonic(), self._held.get(partition)
+        if held is None or not held.first <= record.offset < held.end:
+            end = max(record.offset + 1, self.log_end(partition))
+            held = self._held[partition] = _Held(record.offset, end, now + self._longest_s[partition.topic])
+        return min(left, held.until - now)
 
     def _message(self, record: ConsumerRecord) -> Message:
         headers = [(name, value) for name, value in record.headers if name != RETRY_DUE]

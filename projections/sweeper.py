@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -27,7 +27,7 @@ from projections.queries import load
 from projections.waiting import Patience, Stopped, unless_set
 from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, decode_command
 from schemas.errors import DeadLetter
-from schemas.headers import Headers, build_headers, timestamp
+from schemas.headers import Headers, build_headers, timestamp, utc_now
 from schemas.telemetry import Counter, Unmeasured
 from schemas.topics import Topics
 
@@ -56,10 +56,6 @@ class Producer(Protocol):
         ...
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Sweeper:
     """Sweeps every `interval_s`; `run` until `stop`, or `sweep` once.
 
@@ -78,7 +74,7 @@ class Sweeper:
         interval_s: float = 60.0,
         rate_per_s: int = 10,
         metrics: SweeperMetrics | None = None,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._pool = pool
         self._producer = producer

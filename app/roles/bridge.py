@@ -87,8 +87,7 @@ def _pump(role: Role, producer: Any) -> RetryPump:
         membership(settings, "retry", **RELAY_OPTIONS),
         producer,
         settings.topics(),
-        # Embed lengthens a delay by less than itself.
-        longest_wait_s=2 * max(settings.cluster_retry_delays_seconds),
+        delays_s=settings.cluster_retry_delays_seconds,
         metrics=RetryMetrics(
             relayed=lambda tier: metrics.counter(defs.RETRIES_RELAYED, tier=str(tier)),
             waiting=metrics.gauge(defs.RETRIES_WAITING),

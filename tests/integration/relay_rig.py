@@ -47,7 +47,7 @@ class RelayRig:
         )
 
     def pump(self, producer: Any = None, **options: Any) -> RetryPump:
-        options = {"longest_wait_s": 60.0, "failure_rest_s": 0.05, "measure_interval_s": 0.05, **options}
+        options = {"delays_s": (30.0,) * 3, "failure_rest_s": 0.05, "measure_interval_s": 0.05, **options}
         return RetryPump(self.membership("media-retry"), producer or self.producer, self.topics, **options)
 
     def executor(self, producer: Any = None, **options: Any) -> RequeueExecutor:

@@ -94,11 +94,12 @@ async def test_a_command_that_does_not_say_properly_when_it_is_due_is_due(rig: R
         assert job_ids(await rig.jobs(1)) == ["j"]
 
 
-async def test_a_due_time_of_a_wrong_clock_holds_a_partition_up_for_the_longest_wait_only(rig: RelayRig) -> None:
-    await rig.wait_in_tier(1, command("wrong"), "9999-12-31T00:00:00+00:00", partition=0)
-    await rig.wait_in_tier(1, command("behind it"), due_in(-1), partition=0)
-    async with running(rig.pump(longest_wait_s=0.3)):
-        assert job_ids(await rig.jobs(2)) == ["wrong", "behind it"]
+async def test_due_times_of_a_wrong_clock_hold_a_partition_up_for_twice_its_tiers_delay_only(rig: RelayRig) -> None:
+    for n in range(5):
+        await rig.wait_in_tier(1, command(f"wrong {n}"), "9999-12-31T00:00:00+00:00", partition=0)
+    await rig.wait_in_tier(1, command("behind them"), due_in(-1), partition=0)
+    async with running(rig.pump(delays_s=(0.15, 3600.0, 3600.0))):
+        assert job_ids(await rig.jobs(6)) == [*(f"wrong {n}" for n in range(5)), "behind them"]
 
 
 async def test_waiting_is_no_busy_loop(rig: RelayRig) -> None:
@@ -154,7 +155,7 @@ async def test_relayed_and_waiting_commands_are_measured(rig: RelayRig) -> None:
     relayed, waiting = {1: Tally(), 2: Tally(), 3: Tally()}, Tally()
     for tier, due in ((1, -1), (2, -1), (2, -1), (3, 600)):
         await rig.wait_in_tier(tier, command("j"), due_in(due))
-    async with running(rig.pump(metrics=RetryMetrics(relayed.__getitem__, waiting), longest_wait_s=3600)):
+    async with running(rig.pump(metrics=RetryMetrics(relayed.__getitem__, waiting), delays_s=(1800.0,) * 3)):
         await eventually(lambda: [tally.total for tally in relayed.values()] == [1, 2, 0])
         await eventually(lambda: waiting.values[-1:] == [1])
 
