@@ -62,7 +62,9 @@ class Drafts:
     async def _requeue(self, view: LetterView, letters: Sequence[DeadLetterRow]) -> None:
         """One action for what is requeued of a run, so that it has one outcome; one for each command or entry."""
         of_run = [letter for letter in letters if resolution.asks_for_run(letter)]
-        others = [letter for letter in letters if not resolution.asks_for_run(letter)]
+        refused = {letter.id: refusal for letter in letters if (refusal := resolution.refusal(letter))}
+        self.refused += refused.values()
+        others = [each for each in letters if each.id not in refused and not resolution.asks_for_run(each)]
         of_images = [letter for letter in others if letter.subject in ("image", "job")]
         if of_run:
             originals = await view.first_commands(of_run[0])
@@ -72,7 +74,8 @@ class Drafts:
             await self._requeue_images(view, of_images)
         for letter in others:
             if letter.subject not in ("image", "job"):
-                await self._requeue_one(view, letter)
+                resolve = resolution.requeue_command if letter.subject == "command" else resolution.requeue_entry
+                self._try(resolve, letter, await view.payload(letter.id))
 
     async def _requeue_images(self, view: LetterView, letters: Sequence[DeadLetterRow]) -> None:
         known = {letter.id: letter for letter in letters}
@@ -84,13 +87,6 @@ class Drafts:
             self.refused.append(Refused(letters, "no open letter of an image of this run of the job is known"))
             return
         self._try(resolution.requeue_images, list(known.values()), await view.payload(min(images)))
-
-    async def _requeue_one(self, view: LetterView, letter: DeadLetterRow) -> None:
-        if letter.subject == "fact":
-            self.refused.append(resolution.refuse_fact(letter))
-            return
-        resolve = resolution.requeue_command if letter.subject == "command" else resolution.requeue_entry
-        self._try(resolve, letter, await view.payload(letter.id))
 
     def _try(self, resolve: Callable[..., DeadLetterAction], *material: Any) -> bool:
         """Whether the letters could be resolved."""

@@ -7,6 +7,7 @@
                                                  requeued of that run, since one requeue has one outcome
     command (could not be read)                  the command, if it can be read now
     entry (was not valid)                        what the bridge makes of it, if it is valid now
+    not projected; a record that is no fact      nothing: refused
 
 An action follows from its letters alone: for the same letters it has the same id, run and commands.
 """
@@ -34,10 +35,8 @@ LETTERS_PER_DISCARD: Final = 10_000
 """How many fit; of one job there may be more, since anybody may write broken entries that name it."""
 _REQUEUE_LENGTH: Final = 16
 _WHOLE_RUN: Final = {("fact", "not_folded"), ("job", "abandoned")}
-_NEVER: Final = {
-    "unreadable": "a record of the log that this release cannot read is not written again",
-    "not_projected": "a message that could not be projected stands in its topic; nothing is to be submitted again",
-}
+_UNREADABLE: Final = "a record of the log that this release cannot read is not written again"
+_NOT_PROJECTED: Final = "a message that could not be projected stands in its topic; nothing is to be submitted again"
 
 
 class Refused(Exception):
@@ -61,6 +60,15 @@ class Order:
 def asks_for_run(letter: DeadLetterRow) -> bool:
     """Whether a letter is about a whole run of a job."""
     return (letter.subject, letter.kind) in _WHOLE_RUN
+
+
+def refusal(letter: DeadLetterRow) -> Refused | None:
+    """Why a letter can never be requeued, whatever else is known; None when it may be."""
+    if letter.kind == "not_projected":
+        return Refused([letter], _NOT_PROJECTED)
+    if letter.subject == "fact" and not asks_for_run(letter):
+        return Refused([letter], _UNREADABLE)
+    return None
 
 
 def discards(letters: Sequence[DeadLetterRow], order: Order) -> list[DeadLetterAction]:
@@ -97,11 +105,6 @@ def requeue_run(letters: Sequence[DeadLetterRow], originals: Sequence[bytes], or
     if not all(command.image_ids for command in commands):
         images = [WHOLE_LIST]  # a command without images asks for the pet's list, which holds what the others name
     return _next_run(letters, commands[0], images, order)
-
-
-def refuse_fact(letter: DeadLetterRow) -> Refused:
-    """Why a fact's letter that asks for no run cannot be requeued."""
-    return Refused([letter], _NEVER.get(letter.kind, f"a fact's letter of kind {letter.kind!r} is not known"))
 
 
 def requeue_command(letter: DeadLetterRow, original: bytes, order: Order) -> DeadLetterAction:

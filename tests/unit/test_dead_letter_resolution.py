@@ -257,11 +257,24 @@ def test_a_run_that_cannot_be_submitted_refuses_only_what_asks_for_it(
     assert refused.value.letters == (fact().id,)
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("unreadable", "cannot read"), ("not_projected", "stands in its topic")])
-def test_other_facts_are_refused(kind: str, reason: str) -> None:
-    other = letter("f", subject="fact", kind=kind, image_id="")
-    assert not resolution.asks_for_run(other)
-    assert reason in resolution.refuse_fact(other).reason
+@pytest.mark.parametrize(
+    ("subject", "kind", "reason"),
+    [
+        ("fact", "unreadable", "cannot read"),
+        ("fact", "not_projected", "stands in its topic"),
+        ("command", "not_projected", "stands in its topic"),
+        ("job", "not_projected", "stands in its topic"),
+    ],
+)
+def test_what_stands_in_its_topic_can_never_be_requeued(subject: str, kind: str, reason: str) -> None:
+    refusal = resolution.refusal(letter("f", subject=subject, kind=kind, image_id=""))
+    assert refusal is not None
+    assert reason in refusal.reason
+
+
+@pytest.mark.parametrize("about", [fact(), abandoned(), letter(), letter("c", subject="command", kind="unreadable")])
+def test_others_may_be_requeued(about: DeadLetterRow) -> None:
+    assert resolution.refusal(about) is None
 
 
 def test_an_action_that_no_topic_takes_is_refused() -> None:
