@@ -5,9 +5,9 @@
     job, no image usable                         the images of its open image letters, with those
     job, abandoned; fact, not folded             all images of its job's run r, as run r + 1; with what else is
                                                  requeued of that run, since one requeue has one outcome
-    command (could not be read)                  the command, if it can be read now
+    command (not read, or not projected)         the command, if it can be read now
     entry (was not valid)                        what the bridge makes of it, if it is valid now
-    not projected; a record that is no fact      nothing: refused
+    others                                       nothing: refused
 
 An action follows from its letters alone: for the same letters it has the same id, run and commands.
 """
@@ -64,7 +64,7 @@ def asks_for_run(letter: DeadLetterRow) -> bool:
 
 def refusal(letter: DeadLetterRow) -> Refused | None:
     """Why a letter can never be requeued, whatever else is known; None when it may be."""
-    if letter.kind == "not_projected":
+    if letter.kind == "not_projected" and letter.subject != "command":
         return Refused([letter], _NOT_PROJECTED)
     if letter.subject == "fact" and not asks_for_run(letter):
         return Refused([letter], _UNREADABLE)

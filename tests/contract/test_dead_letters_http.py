@@ -294,7 +294,6 @@ async def test_a_requeued_letter_cannot_be_discarded(api: Api, stores: Stores) -
         ({"subject": "job", "kind": "abandoned"}, "no command of run 1 of job job_1 is known"),
         ({"subject": "fact", "kind": "unreadable"}, "this release cannot read"),
         ({"subject": "fact", "kind": "not_projected"}, "stands in its topic"),
-        ({"subject": "command", "kind": "not_projected"}, "stands in its topic"),
         ({"subject": "job", "kind": "not_projected"}, "stands in its topic"),
     ],
 )

@@ -262,7 +262,6 @@ def test_a_run_that_cannot_be_submitted_refuses_only_what_asks_for_it(
     [
         ("fact", "unreadable", "cannot read"),
         ("fact", "not_projected", "stands in its topic"),
-        ("command", "not_projected", "stands in its topic"),
         ("job", "not_projected", "stands in its topic"),
     ],
 )
@@ -272,7 +271,7 @@ def test_what_stands_in_its_topic_can_never_be_requeued(subject: str, kind: str,
     assert reason in refusal.reason
 
 
-@pytest.mark.parametrize("about", [fact(), abandoned(), letter(), letter("c", subject="command", kind="unreadable")])
+@pytest.mark.parametrize("about", [fact(), abandoned(), letter(), letter("c", subject="command", kind="not_projected")])
 def test_others_may_be_requeued(about: DeadLetterRow) -> None:
     assert resolution.refusal(about) is None
 
