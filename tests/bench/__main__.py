@@ -30,6 +30,7 @@ BENCHMARKS: Final = {
     "bytes": "tests.bench.bytes_written",
     "fold": "tests.bench.fold",
     "embed": "tests.bench.embed",
+    "restart": "tests.bench.restart",
 }
 RESULTS: Final = Path(__file__).parents[2] / ".local" / "bench.json"
 
