@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -26,6 +27,7 @@ from agents.delivery import Delivery, Ticket
 from agents.durable_table import DurableTable
 from agents.embed_outputs import EmbedOutputs
 from agents.images.errors import ImageError
+from agents.images.fail_fast import asked_anyway
 from schemas.commands import MAX_IMAGES_PER_JOB, EmbedImages, decode_command
 from schemas.errors import DeadLetter, RetryLater
 from schemas.facts import WHOLE_LIST, EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
@@ -147,9 +149,11 @@ class EmbedAgent:
         if command.image_ids:
             known = self._known(command)
             new = [image_id for image_id in command.image_ids if image_id not in set(known)]
-            outcomes: list[_Outcome] = list(await asyncio.gather(*(self._try_image(image_id) for image_id in new)))
+            with self._last_try(command):
+                outcomes: list[_Outcome] = list(await asyncio.gather(*map(self._try_image, new)))
         else:
-            listed = await self._listed(command)
+            with self._last_try(command):
+                listed = await self._listed(command)
             if isinstance(listed, tuple):
                 self._outputs.parts(ticket, command, listed)
                 await ticket.publish()
@@ -190,6 +194,10 @@ class EmbedAgent:
         if len(usable) < len(listed):
             log.warning("listed_images_ignored", pet_id=command.pet_id, listed=len(listed), usable=len(usable))
         return usable or None
+
+    def _last_try(self, command: EmbedImages) -> AbstractContextManager[None]:
+        """What is not even asked for on the last try would be given up unasked."""
+        return asked_anyway() if command.attempt >= self._attempts else nullcontext()
 
     async def _try_image(self, image_id: str) -> _Outcome:
         try:

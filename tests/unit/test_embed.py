@@ -15,6 +15,7 @@ from agents.delivery import Delivery
 from agents.embed import EmbedAgent, Model
 from agents.embed_outputs import JITTER, EmbedOutputs, EmbedTopics
 from agents.images.errors import ImageError
+from agents.images.fail_fast import FailFast
 from agents.known_images import key_of
 from schemas.codec import decode_fact
 from schemas.commands import EmbedImages, decode_command
@@ -215,6 +216,60 @@ async def test_a_retry_is_sent_only_when_the_log_has_the_try_before() -> None:
     rig.images["a"] = [RetryLater("503")]
     await rig.run(command("a"))
     assert rig.journal == ["status", "pet_log"]
+
+
+class Source:
+    """Away until the test says otherwise."""
+
+    max_bytes = 1
+    away = True
+
+    async def fetch(self, image_id: str) -> bytes:
+        if self.away:
+            raise RetryLater("503")
+        return image_id.encode()
+
+    async def list_images(self, pet_id: str) -> tuple[str, ...] | None:
+        return (await self.fetch(pet_id)).decode(), "b"
+
+
+class PausedRig(Rig):
+    """A rig whose source has failed so often that it is left alone for a while, though it would answer again."""
+
+    async def close(self) -> None:
+        inner = Source()
+        self.source = FailFast(inner, failures=1, clock=lambda: 0.0)
+        with pytest.raises(RetryLater, match="503"):
+            await self.source.fetch("any")
+        inner.away = False
+
+    async def embed_image(self, image_id: str) -> EmbeddedImage:
+        await self.source.fetch(image_id)
+        return await super().embed_image(image_id)
+
+    async def list_images(self, pet_id: str) -> tuple[str, ...] | None:
+        return await self.source.list_images(pet_id)
+
+
+@pytest.mark.parametrize(("attempt", "embedded", "pending"), [(4, [], ("a", "b")), (5, ["a", "b"], ())])
+async def test_the_last_try_asks_a_source_that_is_left_alone(
+    attempt: int, embedded: list[str], pending: tuple[str, ...]
+) -> None:
+    rig = PausedRig()
+    await rig.close()
+    await rig.run(EmbedImages(pet_id="rex", job_id="j", image_ids=("a", "b"), attempt=attempt))
+    (fact,) = rig.facts()
+    assert [image.image_id for image in fact.images] == embedded
+    assert (fact.pending, fact.failed) == (pending, ())
+
+
+@pytest.mark.parametrize(("attempt", "listed"), [(4, False), (5, True)])
+async def test_the_last_try_asks_for_a_list_too(attempt: int, listed: bool) -> None:
+    rig = PausedRig()
+    await rig.close()
+    await rig.run(EmbedImages(pet_id="rex", job_id="j", attempt=attempt))
+    assert bool(rig.topics["jobs"].values) is listed
+    assert [fact.pending for fact in rig.facts()] == ([] if listed else [(WHOLE_LIST,)])
 
 
 async def test_tries_go_up_the_tiers_and_the_last_one_is_dead_lettered() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents.images.errors import ImageError
-from agents.images.fail_fast import FailFast
+from agents.images.fail_fast import FailFast, asked_anyway
 from schemas.errors import RetryLater
 
 
@@ -67,3 +67,20 @@ async def test_failures_between_answers_close_nothing() -> None:
         with pytest.raises(ImageError):
             await source.fetch("a")
     assert inner.asked == 15
+
+
+async def test_a_call_of_asked_anyway_is_made_in_spite_of_a_pause_and_an_answer_ends_it() -> None:
+    inner = Source()
+    source = FailFast(inner, failures=1, clock=Clock())
+    await failing(source, 2)
+    assert inner.asked == 1
+    with asked_anyway():
+        await failing(source, 1)
+        assert inner.asked == 2
+        inner.error = None
+        assert await source.fetch("a") == b"image"
+    inner.error = RetryLater("503")
+    await failing(source, 1)
+    assert inner.asked == 4
+    await failing(source, 1)
+    assert inner.asked == 4
