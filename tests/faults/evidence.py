@@ -21,7 +21,9 @@ PETS_CHANGELOG = "media-fold-pets-changelog"
 
 @dataclass
 class Evidence:
-    """`jobs`, `versions`, `members`: what Postgres has, by job and by pet; the others are topics, in order."""
+    """Topics, in order, and what Postgres has: `job_rows` by job, `version_rows` and `members` by pet, `letter_rows`
+    states by id, `swept` (pet, job, how often) of commands that the sweeper submitted again.
+    """
 
     commands: list[ConsumerRecord]
     retries: list[ConsumerRecord]
@@ -30,10 +32,13 @@ class Evidence:
     public: list[ConsumerRecord]
     statuses: list[ConsumerRecord]
     letters: list[ConsumerRecord]
+    actions: list[ConsumerRecord]
     changelog: list[ConsumerRecord]
     job_rows: dict[JobKey, dict[str, Any]]
     version_rows: dict[str, list[tuple[int, int]]]
     members: dict[str, list[str]]
+    letter_rows: dict[str, str]
+    swept: list[tuple[str, str, int]]
 
     def topics(self) -> dict[str, list[ConsumerRecord]]:
         """The topics whose messages have ids, by name."""
@@ -44,6 +49,7 @@ class Evidence:
             "clusters.updated": self.public,
             "statuses": self.statuses,
             "dead letters": self.letters,
+            "dead-letter actions": self.actions,
         }
 
 
@@ -62,6 +68,11 @@ async def collect(service: SupervisedService) -> Evidence:
             "SELECT pet_id, version, image_count FROM pet_clusters ORDER BY pet_id, version"
         )
         members = await connection.fetch("SELECT pet_id, image_id FROM cluster_members WHERE until_version IS NULL")
+        letters = await connection.fetch("SELECT id::text, state FROM dead_letters")
+        swept = await connection.fetch(
+            "SELECT j.pet_id, j.job_id, c.sweeps FROM cluster_job_commands AS c"
+            " JOIN cluster_jobs AS j ON j.id = c.cluster_job_id WHERE c.sweeps > 0"
+        )
     finally:
         await connection.close()
     return Evidence(
@@ -72,10 +83,13 @@ async def collect(service: SupervisedService) -> Evidence:
         public=await read(topics.clusters_updated.name),
         statuses=await read(topics.jobs_status.name),
         letters=await read(topics.deadletter.name),
+        actions=await read(topics.deadletter_actions.name),
         changelog=await read(topics.prefix + PETS_CHANGELOG),
         job_rows={(row["pet_id"], row["job_id"]): dict(row) for row in jobs},
         version_rows=_grouped((row["pet_id"], (row["version"], row["image_count"])) for row in versions),
         members=_grouped((row["pet_id"], row["image_id"]) for row in members),
+        letter_rows={row["id"]: row["state"] for row in letters},
+        swept=[tuple(row) for row in swept],
     )
 
 

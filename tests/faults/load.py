@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import aiohttp
@@ -19,24 +19,26 @@ from redis.exceptions import RedisError
 
 from app.local.ports import HOST
 from tests.e2e.service import TOKEN
-from tests.faults.ledger import Ledger, Post
+from tests.faults.ledger import Fields, JobKey, Ledger, Order, Post
+from tests.faults.orders import PETS, order, times
 from tests.faults.poison import POISON
-from tests.faults.storage import MISSING
 from tests.faults.supervised import SupervisedService
 from tests.faults.waiting import until
 
-PETS: Final = tuple(f"pet-{number}" for number in range(6))
 JOBS_PER_SECOND: Final = 3.0
 BY_HTTP: Final = 0.3
-FIVE_TIMES: Final = 0.06
-WITHOUT_IMAGES: Final = 0.03
-WITH_MISSING: Final = 0.1
-ALL_MISSING: Final = 0.03
 POISON_PART: Final = 0.02
 """Far more than one in a thousand, so that every seed has some."""
+REPEATED_LATER: Final = 0.05
+"""Part of the moments of a submit at which a job that has ended is submitted once more."""
+AWAY_SECONDS: Final = 0.5
+"""While Redis is away, there is a POST so often."""
 AGAIN_SECONDS: Final = 0.25
 XADD_TIMEOUT: Final = 3.0
-POST_TIMEOUT: Final = 8.0
+POST_TIMEOUT: Final = 4.0
+"""Shorter than Redis is stopped, so that a POST that hangs while it is away is seen."""
+REPEATED: Final = (0, 500, 503)
+"""Answers behind which a caller asks again; of 500 the audit says more."""
 
 
 class Submitter:
@@ -73,36 +75,55 @@ class Submitter:
         """Let a submit run beside the others; `close` waits for it."""
         self._tasks.add(asyncio.create_task(work))
 
-    async def add(self, pet_id: str, job_id: str, image_ids: tuple[str, ...]) -> None:
+    async def add(self, wanted: Order) -> None:
         """XADD until Redis has it."""
-        await self._add_until_accepted({"payload": _envelope(pet_id, job_id, image_ids)})
-        self._ledger.accept(pet_id, job_id, image_ids, "redis")
+        await self._add_until_accepted({b"payload": _envelope(wanted)}, [])
+        self._ledger.accept(wanted, "redis")
 
-    async def poison(self, fields: dict[bytes, bytes]) -> None:
+    async def poison(self, fields: Fields) -> None:
         """XADD what can never become a job."""
-        entry_id = await self._add_until_accepted(fields)
-        self._ledger.poison[entry_id] = fields.get(b"payload", b"")
+        entry_id = await self._add_until_accepted(fields, self._ledger.doubtful)
+        self._ledger.poison[entry_id] = fields
 
-    async def post(self, pet_id: str, job_id: str, image_ids: tuple[str, ...]) -> None:
+    async def post(self, wanted: Order) -> None:
         """POST until the answer is 202."""
-        payload = {"image_ids": list(image_ids)} if image_ids else {}
-        body = {"pet_id": pet_id, "job_id": job_id, "reason": "insights_ready", "payload": payload}
+        payload = {"image_ids": list(wanted.image_ids)} if wanted.image_ids else {}
+        body = {"pet_id": wanted.pet_id, "job_id": wanted.job_id, "reason": "insights_ready", "force": wanted.force}
         while True:
             begun = time.monotonic()
-            status = await self._post_once(body)
+            status, answer = await self.call("/internal/cluster-jobs", {**body, "payload": payload})
             self._ledger.posts.append(Post(begun, time.monotonic(), status))
             if status == 202:
-                self._ledger.accept(pet_id, job_id, image_ids, "http")
+                self._ledger.accept(wanted, "http")
                 return
-            assert status in (0, 500, 503), f"POST of {body} was answered with {status}"
+            assert status in REPEATED, f"POST of {body} was answered with {status}: {answer[:300]!r}"
             await asyncio.sleep(AGAIN_SECONDS)
+
+    async def call(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        """One POST: status and body; 0 when there was no answer. A status of 500 is kept for the audit."""
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                headers={"X-Internal-Token": TOKEN}, timeout=aiohttp.ClientTimeout(total=POST_TIMEOUT)
+            )
+        try:
+            async with self._http.post(f"http://{HOST}:{self._service.web_port}{path}", json=body) as response:
+                answer = await response.read()
+                self._ledger.note_answer(f"POST {path}", response.status, answer.decode(errors="replace"))
+                return response.status, answer
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return 0, b""
+
+    def count(self, what: str) -> None:
+        """Count something that was submitted."""
+        self._ledger.sends[what] += 1
 
     async def hold(self) -> None:
         """Close the gate and wait until no XADD is under way."""
         self.gate.clear()
         await until(lambda: not self._adding)
 
-    async def _add_until_accepted(self, fields: Any) -> str:
+    async def _add_until_accepted(self, fields: Any, doubtful: list[Fields]) -> str:
+        """Returns the entry's id; `doubtful` gets the fields whenever nobody knows whether Redis has taken them."""
         while True:
             await self.gate.wait()
             self._adding += 1
@@ -111,56 +132,54 @@ class Submitter:
                 return entry_id.decode()
             except (RedisError, OSError, TimeoutError):
                 self._ledger.sends["redis refused or unknown"] += 1
+                doubtful.append(fields)
             finally:
                 self._adding -= 1
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _post_once(self, body: dict[str, Any]) -> int:
-        if self._http is None:
-            self._http = aiohttp.ClientSession(
-                headers={"X-Internal-Token": TOKEN}, timeout=aiohttp.ClientTimeout(total=POST_TIMEOUT)
-            )
-        url = f"http://{HOST}:{self._service.web_port}/internal/cluster-jobs"
-        try:
-            async with self._http.post(url, json=body) as response:
-                await response.read()
-                return response.status
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return 0
 
-
-async def generate(submitter: Submitter, seed: int, over: asyncio.Event) -> None:
-    """Begin submits at random moments until `over`; what they are depends on the seed alone."""
-    rng = random.Random(f"{seed}/load")
-    due, number = time.monotonic(), 0
+async def generate(submitter: Submitter, seed: int, over: asyncio.Event, has_ended: Callable[[JobKey], bool]) -> None:
+    """Begin submits at random moments until `over`; what they are depends on the seed, and what is submitted again
+    later on what has ended by then.
+    """
+    rng, later = random.Random(f"{seed}/load"), random.Random(f"{seed}/later")
+    due, number, sent = time.monotonic(), 0, list[Order]()
     while not over.is_set():
         due += rng.expovariate(JOBS_PER_SECOND)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         number += 1
         if number % 40 == 7 or rng.random() < POISON_PART:
             submitter.start(submitter.poison(rng.choice(POISON)))
-        pet_id, job_id, image_ids = _job(rng, number)
-        for _ in range(5 if rng.random() < FIVE_TIMES else 1):
+        wanted = order(rng, number)
+        sent.append(wanted)
+        for _ in range(times(rng, wanted)):
             send = submitter.post if rng.random() < BY_HTTP else submitter.add
-            submitter.start(send(pet_id, job_id, image_ids))
+            submitter.start(send(wanted))
+        ended = [each for each in sent if has_ended(each.key)] if later.random() < REPEATED_LATER else []
+        if ended:
+            submitter.count("submitted again behind its end")
+            submitter.start(submitter.add(later.choice(ended)))
 
 
-def _job(rng: random.Random, number: int) -> tuple[str, str, tuple[str, ...]]:
-    """Mostly new images, now and then one that another job of the pet has named before."""
-    pet_id, job_id = rng.choice(PETS), f"job-{number}"
-    kind = rng.random()
-    if kind < WITHOUT_IMAGES:
-        return pet_id, job_id, ()
-    image_ids = [f"{pet_id}-{rng.randrange(number * 4 + 4)}" for _ in range(rng.randint(1, 4))]
-    if kind < WITHOUT_IMAGES + ALL_MISSING:
-        image_ids = [f"{MISSING}-{number}"]
-    elif kind < WITHOUT_IMAGES + ALL_MISSING + WITH_MISSING:
-        image_ids.append(f"{MISSING}-{number}")
-    return pet_id, job_id, tuple(dict.fromkeys(image_ids))
+async def post_while(submitter: Submitter, away: Callable[[], bool], over: asyncio.Event) -> None:
+    """Beside the other load, a POST every `AWAY_SECONDS` for as long as `away()`; until `over`."""
+    number = 0
+    while not over.is_set():
+        if away():
+            number += 1
+            pet_id = PETS[number % len(PETS)]
+            submitter.start(submitter.post(Order(pet_id, f"away-{number}", (f"{pet_id}-away-{number}",))))
+        await asyncio.sleep(AWAY_SECONDS)
 
 
-def _envelope(pet_id: str, job_id: str, image_ids: tuple[str, ...]) -> bytes:
-    details = {"image_ids": list(image_ids)} if image_ids else {}
-    inner = {"pet_id": pet_id, "job_id": job_id, "reason": "insights_ready", "force": False, "payload": details}
-    envelope = {"job_id": job_id, "pet_id": pet_id, "payload": inner, "attempts": 0}
+def _envelope(wanted: Order) -> bytes:
+    details = {"image_ids": list(wanted.image_ids)} if wanted.image_ids else {}
+    inner = {
+        "pet_id": wanted.pet_id,
+        "job_id": wanted.job_id,
+        "reason": "insights_ready",
+        "force": wanted.force,
+        "payload": details,
+    }
+    envelope = {"job_id": wanted.job_id, "pet_id": wanted.pet_id, "payload": inner, "attempts": 0}
     return json.dumps(envelope).encode()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from schemas.codec import decode_fact, decode_version
 from schemas.errors import DeadLetter
 from schemas.facts import ImagesEmbedded
-from tests.faults.audit import Case
+from tests.faults.case import Case
 from tests.faults.evidence import ce_id, decoded
 from tests.faults.ledger import JobKey
 from tests.faults.supervised import Exit
@@ -24,7 +24,7 @@ def path_of(case: Case, key: JobKey) -> Iterator[str]:
         yield f"accepted  {job.times} times by {sorted(job.by)}, images {list(job.image_ids)}"
     for record in case.commands.get(key, ()):
         command = decoded(record)
-        part = f"part {command['part']}/{command['parts']} attempt {command['attempt']}"
+        part = f"run {command['run']} part {command['part']}/{command['parts']} attempt {command['attempt']}"
         yield f"command   {record.partition}/{record.offset} {ce_id(record)} {part} from {command['source']}"
     for record in case.evidence.retries:
         retry = decoded(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Final
 
 _PAYLOADS: Final[tuple[bytes, ...]] = (
@@ -29,3 +30,14 @@ POISON: Final[tuple[dict[bytes, bytes], ...]] = (
     {b"other": b"no payload field"},
     {b"pet_id": b"pet-0", b"image_ids": b"{"},
 )
+
+ENTRY_KINDS: Final = ("invalid",)
+"""What the dead letter of each of them says; ``unexpected`` would mean that nobody had thought of it."""
+
+
+def buried_bytes(fields: Mapping[bytes, bytes]) -> bytes:
+    """What the dead letter must hold: the payload as it came, else all fields as an object of strings."""
+    if b"payload" in fields:
+        return fields[b"payload"]
+    text = {name.decode(): value.decode() for name, value in fields.items()}
+    return json.dumps(text, separators=(",", ":")).encode()

@@ -9,6 +9,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from tests.faults.ledger import Order
 from tests.faults.load import Submitter
 from tests.faults.waiting import until
 from tests.faults.watch import Observations
@@ -27,18 +28,22 @@ class Probes:
     def start(self, fault: str) -> None:
         """Submit a probe now, and note when it has succeeded."""
         self._count += 1
-        self.open.add(asyncio.create_task(self._probe(fault, self._count)))
+        name = f"probe {self._count} behind {fault}"
+        self.open.add(asyncio.create_task(self._probe(fault, self._count), name=name))
 
-    async def close(self, within: float) -> None:
-        """Wait for the open probes; what never succeeds is the audit's business."""
-        if self.open:
-            _, late = await asyncio.wait(self.open, timeout=within)
-            for task in late:
-                task.cancel()
+    async def close(self, within: float) -> list[str]:
+        """Wait for the open probes; returns what went wrong with them, in words."""
+        if not self.open:
+            return []
+        done, late = await asyncio.wait(self.open, timeout=within)
+        for task in late:
+            task.cancel()
+        wrong = [f"{task.get_name()}: {error!r}" for task in done if (error := task.exception()) is not None]
+        return wrong + [f"{task.get_name()}: has not succeeded" for task in late]
 
     async def _probe(self, fault: str, number: int) -> None:
         begun = time.monotonic()
-        pet_id, job_id = f"probe-{number % 3}", f"probe-{number}"
-        await self.submitter.add(pet_id, job_id, (f"probe-image-{number}",))
-        await until(lambda: (pet_id, job_id) in self.seen.ended_at)
-        self.seconds.setdefault(fault, []).append(round(self.seen.ended_at[(pet_id, job_id)] - begun, 2))
+        wanted = Order(f"probe-{number % 3}", f"probe-{number}", (f"probe-image-{number}",))
+        await self.submitter.add(wanted)
+        await until(lambda: wanted.key in self.seen.ended_at)
+        self.seconds.setdefault(fault, []).append(round(self.seen.ended_at[wanted.key] - begun, 2))

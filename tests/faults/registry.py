@@ -17,6 +17,7 @@ from tests.faults.families.zombies import Zombie
 from tests.faults.fault import Fault, Named
 from tests.faults.schedule import Kind
 from tests.faults.stack import SESSION_SECONDS
+from tests.faults.supervised import SECOND_WORKERS
 
 FAUST_ROLES: Final = ("embed", "fold")
 BROKER_REST: Final = 15.0
@@ -36,7 +37,7 @@ _ALL: Final = [
     *(_of_role(KillInFlight, role, 0.0, 0.0) for role in ("bridge", "embed", "fold")),
     *(_of_role(Term, role, 0.0, 0.0) for role in ROLES),
     *(_of_role(Zombie, role, SESSION_SECONDS + 4.0, SESSION_SECONDS + 7.0) for role in FAUST_ROLES),
-    *(_of_role(SecondWorker, role, 5.0, 9.0) for role in FAUST_ROLES),
+    *(_of_role(SecondWorker, role, 5.0, 9.0) for role in SECOND_WORKERS),
     *(_of_role(StateLost, role, 0.2, 2.0) for role in FAUST_ROLES),
     *(_of_role(DiskFull, role, 2.0, 5.0) for role in FAUST_ROLES),
     _of_server(BrokerKill, "kafka", 0.5, 3.0, BROKER_REST),

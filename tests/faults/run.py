@@ -17,24 +17,33 @@ from typing import Any, Final
 
 from app.local.ports import HOST
 from app.local.probe import answers_ok
+from schemas.dead_letters import decode_action
+from tests.e2e.kafka_log import read_topic
 from tests.e2e.service import ROLES
-from tests.faults.audit import Case, Finding, audit, posts_in_question
+from tests.faults.audit import audit
+from tests.faults.case import ENDS, Case, Finding
+from tests.faults.checks.http import REDIS_AWAY, posts_in_question
 from tests.faults.evidence import Evidence, collect, repeats
 from tests.faults.fault import Named, NotNow
 from tests.faults.ledger import JobKey
-from tests.faults.load import generate
+from tests.faults.load import generate, post_while
+from tests.faults.operator_at_work import operate
 from tests.faults.paths import exits_of, path_of
 from tests.faults.probes import Probes
+from tests.faults.quiet import until_quiet
 from tests.faults.schedule import Strike, by_lane, plan
 from tests.faults.stack import Stack
 from tests.faults.waiting import until
 from tests.faults.watch import Watch
+from tests.faults.without import patch_lines
 
 END_SECONDS: Final = 240.0
 """From the last heal until every job has ended and every cached answer is current."""
 SETTLE_SECONDS: Final = 40.0
 BACK_SECONDS: Final = 40.0
 """How long a strike waits for what the last one of its lane struck."""
+AGAIN_SECONDS: Final = 5.0
+"""How long Redis is stopped once more when other faults hid all POSTs while it was away."""
 PATHS_SHOWN: Final = 3
 
 Say = Callable[[str], None]
@@ -44,7 +53,8 @@ Say = Callable[[str], None]
 class Result:
     """What a seed came to. `struck`: fault → how often; `recovery`: fault → seconds; `notes`: what could not be done.
 
-    `delivered`, `repeated`: topic → messages, and how many of them repeat an earlier one's id.
+    `delivered`, `repeated`: topic → messages, and how many of them repeat an earlier one's id. `patches`: process →
+    what it said about the protection that it ran without.
     """
 
     seed: int
@@ -56,6 +66,7 @@ class Result:
     repeated: dict[str, int] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
     exits: dict[str, int] = field(default_factory=dict)
+    patches: dict[str, list[str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -101,6 +112,7 @@ class _Run:
         self._usable = {named.kind.name: named for named in faults if named.kind.name not in left_out}
         self._struck: Counter[str] = Counter()
         self._late: list[JobKey] = []
+        self._unfinished: list[str] = []
         self._waiting: set[asyncio.Task[None]] = set()
         self._watch = Watch(
             stack.servers.database_url, stack.servers.cache_redis.url, stack.service.namespace, stack.outages
@@ -133,13 +145,31 @@ class _Run:
         return await self._answers()
 
     async def _strike_under_load(self) -> None:
-        strikes = plan(self._seed, self.result.seconds, [named.kind for named in self._usable.values()])
+        stack, seconds = self._stack, self.result.seconds
+        strikes = plan(self._seed, seconds, [named.kind for named in self._usable.values()])
         over = asyncio.Event()
-        load = asyncio.create_task(generate(self._stack.submitter, self._seed, over))
+        load = [
+            asyncio.create_task(generate(stack.submitter, self._seed, over, lambda key: key in self._watch.seen.ended)),
+            asyncio.create_task(post_while(stack.submitter, lambda: stack.outages.lasts(REDIS_AWAY), over)),
+        ]
+        stack.submitter.start(operate(stack.submitter, stack.ledger, self._seed, seconds, over))
         lanes = [self._strike_lane(lane) for lane in by_lane(strikes).values()]
-        await asyncio.gather(asyncio.sleep(self.result.seconds), *lanes)
+        await asyncio.gather(asyncio.sleep(seconds), *lanes)
+        await self._stop_redis_alone(strikes)
         over.set()
-        await load
+        await asyncio.gather(*load)
+
+    async def _stop_redis_alone(self, strikes: Sequence[Strike]) -> None:
+        """Once more and while all else is well, when no POST was made while nothing but Redis was away."""
+        away = any(strike.name in REDIS_AWAY for strike in strikes)
+        if (
+            away
+            and "redis_stop" in self._usable
+            and not posts_in_question(self._stack.ledger.posts, self._stack.outages)
+        ):
+            if self._waiting:
+                await asyncio.wait(self._waiting, timeout=BACK_SECONDS)
+            await self._strike(Strike(0.0, AGAIN_SECONDS, "redis_stop", "redis"), len(strikes))
 
     async def _strike_lane(self, strikes: Sequence[Strike]) -> None:
         begun = time.monotonic()
@@ -155,20 +185,23 @@ class _Run:
         named = self._usable[strike.name]
         fault = named.make(named.target, random.Random(f"{self._seed}/{strike.name}/{number}"))
         self._tell(f"{strike.name} for {strike.seconds:.1f} s")
-        outage = self._stack.outages.begin(strike.lane)
+        outages = self._stack.outages
+        outage, struck = outages.begin(strike.lane), outages.begin(strike.name)
         try:
             async with asyncio.timeout(30):
                 await fault.inject(self._stack)
         except (NotNow, TimeoutError) as error:
             self._tell(f"{strike.name} not possible: {error!r}")
-            self._stack.outages.end(strike.lane, outage)
+            outages.end(strike.lane, outage)
+            outages.end(strike.name, struck)
             return None
         self._struck[strike.name] += 1
         await asyncio.sleep(strike.seconds)
+        outages.end(strike.name, struck)
         await fault.heal(self._stack)
         self._tell(f"{strike.name} healed")
         self._probes.start(strike.name)
-        back = asyncio.create_task(self._mark_back(strike.lane, outage))
+        back = asyncio.create_task(self._mark_back(strike.lane, outage), name=f"{strike.lane} behind {strike.name}")
         self._waiting.add(back)
         return back
 
@@ -182,22 +215,47 @@ class _Run:
 
     async def _let_everything_end(self) -> None:
         begun = time.monotonic()
+        runs: dict[JobKey, int] = {}
         try:
             async with asyncio.timeout(END_SECONDS):
                 await self._stack.submitter.finish()
-                await until(lambda: not self._open_jobs())
+                runs = await self._requeued_runs()
+                await until(lambda: not self._open_jobs(runs))
         except TimeoutError:
-            self._late = self._open_jobs()
+            self._late = self._open_jobs(runs)
             self._tell(f"{len(self._late)} jobs have not ended within {END_SECONDS:.0f} s: {self._late[:5]}")
         self.result.counts["seconds to the end"] = round(time.monotonic() - begun)
-        await self._probes.close(within=5.0)
+        self._unfinished += await self._probes.close(within=5.0)
+        self._unfinished += await self._not_back()
         await self._stack.submitter.close()
         with suppress(TimeoutError):  # then the audit says so
             async with asyncio.timeout(SETTLE_SECONDS):
+                await until_quiet(self._stack.service)
                 await until(lambda: not self._cached_behind())
 
-    def _open_jobs(self) -> list[JobKey]:
-        return [key for key in self._stack.ledger.jobs if key not in self._watch.seen.ended]
+    async def _requeued_runs(self) -> dict[JobKey, int]:
+        """The last run that each requeued job must come to."""
+        topic = self._stack.service.topics.deadletter_actions.name
+        runs: dict[JobKey, int] = {}
+        for record in await read_topic(self._stack.service.bootstrap_servers, topic):
+            for command in decode_action(record.value).commands:
+                key = (command.pet_id, command.job_id)
+                runs[key] = max(command.run, runs.get(key, 1))
+        return runs
+
+    async def _not_back(self) -> list[str]:
+        """What was struck and is not ready again by now, or why nobody knows, in words; all outages are over then."""
+        if not self._waiting:
+            return []
+        done, late = await asyncio.wait(self._waiting, timeout=BACK_SECONDS)
+        for task in late:
+            task.cancel()
+        wrong = [f"{task.get_name()}: {error!r}" for task in done if (error := task.exception()) is not None]
+        return wrong + [f"{task.get_name()}: is not ready again" for task in late]
+
+    def _open_jobs(self, runs: Mapping[JobKey, int]) -> list[JobKey]:
+        ended = self._watch.seen.ended
+        return [key for key in self._stack.ledger.jobs if ended.get(key, 0) < runs.get(key, 1)]
 
     def _cached_behind(self) -> bool:
         seen = self._watch.seen
@@ -207,7 +265,9 @@ class _Run:
         """What the API says of each pet at the end."""
         answers = {}
         for pet in self._stack.ledger.pets():
-            _, answer = await self._stack.service.get(f"/internal/pets/{pet}/clusters")
+            path = f"/internal/pets/{pet}/clusters"
+            status, answer = await self._stack.service.get(path)
+            self._stack.ledger.note_answer(f"GET {path}", status, str(answer))
             answers[pet] = answer if isinstance(answer, dict) else {"error": answer}
         return answers
 
@@ -228,8 +288,11 @@ class _Run:
             logs,
             answers,
             seconds=self.result.seconds,
+            struck=dict(sorted(self._struck.items())),
+            exits=stack.service.exits,
             late=self._late,
             broken_promises=stack.broken_promises,
+            unfinished=self._unfinished,
         )
         self.result.findings = await asyncio.to_thread(audit, case)
         self._sum_up(case, evidence)
@@ -239,15 +302,17 @@ class _Run:
     def _sum_up(self, case: Case, evidence: Evidence) -> None:
         result, ledger = self.result, case.ledger
         result.jobs = len(ledger.jobs)
-        result.struck = dict(sorted(self._struck.items()))
+        result.struck = case.struck
         result.recovery = {name: sorted(seconds) for name, seconds in sorted(self._probes.seconds.items())}
         result.delivered = {name: len(records) for name, records in evidence.topics().items()}
         result.repeated = {name: repeats(records) for name, records in evidence.topics().items()}
-        posts = posts_in_question(case)
+        posts = posts_in_question(ledger.posts, case.outages)
+        result.patches = {name: patch_lines(log) for name, log in case.logs.items()}
         result.counts |= {
             **self._stack.counts,
             **ledger.sends,
             "poison": len(ledger.poison),
+            "jobs ended": sum(row["state"] in ENDS for row in evidence.job_rows.values()),
             "samples": case.seen.samples,
             "longest seconds that a cached answer was behind": round(case.seen.longest_behind, 1),
             "posts without redis": len(posts),

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,11 +34,18 @@ SETTINGS: Final = {
     "IMAGE_TIMEOUT_SECONDS": "5",
     "IMAGE_SOURCE": "",
 }
+SWEEPER: Final = {"SWEEP_INTERVAL_SECONDS": "3", "SWEEP_DEADLINE_SECONDS": "10"}
+"""Far more eager than anybody's: while nothing is lost it must find nothing, however early it looks. Not where a
+protection is off: what is lost there is to stay lost.
+"""
 
 
 @dataclass
 class Outages:
-    """When what was away: name of a thing → (from, to) on the monotonic clock, `to` infinite while it lasts."""
+    """When what was away: name of a thing or of a fault → (from, to) on the monotonic clock, `to` infinite until then.
+
+    A thing is away until it is ready again, a fault strikes until it is healed.
+    """
 
     spans: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -51,6 +58,10 @@ class Outages:
         """It is back."""
         since, _ = self.spans[name][number]
         self.spans[name][number] = (since, time.monotonic())
+
+    def lasts(self, names: Iterable[str]) -> bool:
+        """Whether one of these is away now."""
+        return any(until == float("inf") for name in names for _, until in self.spans.get(name, ()))
 
 
 class Stack:
@@ -67,7 +78,8 @@ class Stack:
         self.broken_promises: list[str] = []
         self._off = off
         self._ports = ports
-        self._settings = {**SETTINGS, "STORAGE_SERVICE_URL": self.storage.url, **(settings or {})}
+        own = SETTINGS if off else SETTINGS | SWEEPER
+        self._settings = {**own, "STORAGE_SERVICE_URL": self.storage.url, **(settings or {})}
         self._mounted: list[Path] = []
 
     async def open(self) -> None:

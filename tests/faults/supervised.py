@@ -25,24 +25,34 @@ LONGEST_DELAY: Final = 5.0
 LONG_LIFE: Final = 10.0
 STOP_SECONDS: Final = 30.0
 LOG_TAIL: Final = 3000
+SECOND_WORKERS: Final = ("bridge", "embed", "fold", "project")
+LEAVING: Final = "leave"
+ENDING: Final = "the end"
+STOPPED: Final = ("term", LEAVING, ENDING)
+"""What is asked of a process by SIGTERM; `KILLED`: by SIGKILL."""
+KILLED: Final = ("kill", "kill in flight", "state_lost", f"{LEAVING} killed")
 
 
 @dataclass(frozen=True)
 class Exit:
-    """A process that has ended. `asked`: what we did to it before, empty when it ended by itself."""
+    """A process that has ended. `asked`: what we did to it before, empty when it ended by itself. `said`: the end of
+    what it wrote.
+    """
 
     name: str
     code: int
     at: float
     lived: float
     asked: str
+    said: str = ""
 
 
 @dataclass
 class _Keeper:
-    """A role that is to run. `paused`: not to be restarted for now."""
+    """A role that is to run. `paused`: not to be restarted for now. `log_from`: where its log begins in this life."""
 
     born: float = 0.0
+    log_from: int = 0
     short_lives: int = 0
     due: float = 0.0
     paused: bool = False
@@ -65,7 +75,7 @@ class SupervisedService(Service):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.web_port = self.ports_left.pop()
-        names = [*ROLES, *(f"{role}-2" for role in ("embed", "fold"))]
+        names = [*ROLES, *(f"{role}-2" for role in SECOND_WORKERS)]
         self.ports = {name: self.ports_left.pop() for name in names}
         self.clocks = Clocks(self.root)
         self._keepers: dict[str, _Keeper] = {}
@@ -81,6 +91,7 @@ class SupervisedService(Service):
             del env["WORKER_METRICS_PORT"]
         if worker:
             env["WORKER_ID"] = worker
+            env["CLUSTER_WORKER_CONSUMER_NAME"] = name + worker
         return env
 
     def argv(self, role: str) -> list[str]:
@@ -108,9 +119,18 @@ class SupervisedService(Service):
         self._keepers[name] = _Keeper()
         self._spawn(name)
 
-    def drop(self, name: str) -> None:
-        """Do not restart it any more; it runs on."""
-        self._keepers.pop(name, None)
+    async def leave(self, name: str, number: signal.Signals) -> None:
+        """End a second worker for good, by SIGTERM or SIGKILL; it may have ended by itself before."""
+        asked = LEAVING if number == signal.SIGTERM else f"{LEAVING} killed"
+        keeper = self._keepers.pop(name)
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(number)
+            keeper.asked = asked
+        code = await asyncio.to_thread(_wait, process)
+        self._note_exit(name, keeper, code)
 
     def pause(self, name: str) -> None:
         """Do not restart it until `resume`."""
@@ -140,12 +160,16 @@ class SupervisedService(Service):
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        self._keepers.clear()
-        running = {name: process for name, process in self.processes.items() if process.poll() is None}
-        for process in running.values():
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
+        running = dict(self.processes)
+        for name, process in running.items():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+                self._keepers[name].asked = ENDING
         codes = await asyncio.gather(*(asyncio.to_thread(_wait, process) for process in running.values()))
+        for name, code in zip(running, codes, strict=True):
+            self._note_exit(name, self._keepers[name], code)
+        self._keepers.clear()
         self.processes.clear()
         return dict(zip(running, codes, strict=True))
 
@@ -157,6 +181,7 @@ class SupervisedService(Service):
     def _spawn(self, name: str) -> None:
         self._keepers[name].born = time.monotonic()
         with (self.root / f"{name}.log").open("ab") as log:
+            self._keepers[name].log_from = log.tell()
             log.write(f"--- {name} starts\n".encode())
             log.flush()
             self.processes[name] = subprocess.Popen(
@@ -176,13 +201,18 @@ class SupervisedService(Service):
             if code is None:
                 return
             lived = now - keeper.born
-            self.exits.append(Exit(name, code, now, lived, keeper.asked))
+            self._note_exit(name, keeper, code)
             keeper.short_lives = 0 if lived >= LONG_LIFE or keeper.asked else keeper.short_lives + 1
             keeper.due = now + min(LONGEST_DELAY, FIRST_DELAY * 2**keeper.short_lives)
             keeper.asked = ""
             del self.processes[name]
         if not keeper.paused and now >= keeper.due:
             self._spawn(name)
+
+    def _note_exit(self, name: str, keeper: _Keeper, code: int) -> None:
+        now = time.monotonic()
+        said = (self.root / f"{name}.log").read_bytes()[keeper.log_from :][-LOG_TAIL:].decode(errors="replace")
+        self.exits.append(Exit(name, code, now, now - keeper.born, keeper.asked, said))
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -28,12 +28,12 @@ TAIL_BYTES: Final = 64
 
 @dataclass
 class Observations:
-    """What the samples told. `ended`: job → its last status, `ended_at`: when that was first seen."""
+    """What the samples told. `ended`: job → the last run that was seen to have ended, `ended_at`: since when."""
 
     samples: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     cached: dict[str, int] = field(default_factory=dict)
-    ended: dict[JobKey, str] = field(default_factory=dict)
+    ended: dict[JobKey, int] = field(default_factory=dict)
     ended_at: dict[JobKey, float] = field(default_factory=dict)
     not_monotonic: list[str] = field(default_factory=list)
     ahead: list[str] = field(default_factory=list)
@@ -77,8 +77,8 @@ class Watch:
         if cached is not None:
             self._note_cached(cached, {pet: last for pet, last, _, _ in versions})
         now = time.monotonic()
-        for pet_id, job_id, status in jobs:
-            self.seen.ended[(pet_id, job_id)] = status
+        for pet_id, job_id, run in jobs:
+            self.seen.ended[(pet_id, job_id)] = run
             self.seen.ended_at.setdefault((pet_id, job_id), now)
         return True
 
@@ -100,14 +100,14 @@ class Watch:
         found = {pet: stored_position(tail) for pet, tail in zip(pets, tails, strict=True)}
         return {pet: position[1] for pet, position in found.items() if position}
 
-    async def _rows(self) -> tuple[list[tuple[str, int, int, int]], list[tuple[str, str, str]]]:
+    async def _rows(self) -> tuple[list[tuple[str, int, int, int]], list[tuple[str, str, int]]]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await asyncpg.connect(self._database_url)
         versions = await self._connection.fetch(
             "SELECT pet_id, max(version) AS last, min(version) AS first, count(*) AS rows FROM pet_clusters GROUP BY 1"
         )
         jobs = await self._connection.fetch(
-            "SELECT pet_id, job_id, status::text FROM cluster_jobs WHERE status IN ('succeeded', 'failed')"
+            "SELECT pet_id, job_id, run FROM cluster_jobs WHERE status IN ('succeeded', 'failed')"
         )
         return [tuple(row) for row in versions], [tuple(row) for row in jobs]
 

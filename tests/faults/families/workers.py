@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 from typing import ClassVar
 
 from tests.faults.fault import Fault, NotNow
@@ -63,17 +62,4 @@ class SecondWorker(Fault):
 
     async def heal(self, stack: Stack) -> None:
         """Leave, with or without a word."""
-        await leave(stack, f"{self.target}-2", self.rng.choice([signal.SIGTERM, signal.SIGKILL]))
-
-
-async def leave(stack: Stack, name: str, number: signal.Signals) -> None:
-    """End a second worker for good."""
-    stack.service.drop(name)
-    stack.service.send(name, number, "leave")
-    process = stack.service.processes.pop(name, None)
-    if process is None:
-        return
-    try:
-        await asyncio.to_thread(process.wait, 30)
-    except subprocess.TimeoutExpired:
-        process.kill()
+        await stack.service.leave(f"{self.target}-2", self.rng.choice([signal.SIGTERM, signal.SIGKILL]))

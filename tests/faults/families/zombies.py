@@ -11,7 +11,6 @@ from typing import ClassVar, Final
 from agents.abort import EXIT_CODE
 from app.local.ports import HOST
 from app.local.probe import answers_ok
-from tests.faults.families.workers import leave
 from tests.faults.fault import Fault, NotNow
 from tests.faults.stack import Stack
 
@@ -51,7 +50,7 @@ class Zombie(Fault):
             stack.broken_promises.append(f"zombie_{self.target}: lives on after {slept:.0f} s of sleep")
             self._process.kill()
         stack.service.resume(self.target)
-        await leave(stack, f"{self.target}-2", signal.SIGTERM)
+        await stack.service.leave(f"{self.target}-2", signal.SIGTERM)
 
 
 async def _is_ready(stack: Stack, name: str) -> bool:

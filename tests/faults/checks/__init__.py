@@ -1,0 +1,1 @@
+"""The invariants, one file a part of the service; tests/faults/audit.py lists them."""
