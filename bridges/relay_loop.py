@@ -25,6 +25,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from bridges.backoff import Backoff
 from bridges.tasks import Loop, end_tasks
+from schemas.errors import RetryLater, cancelled_by_client
 from schemas.telemetry import Gauge, Unmeasured
 
 log = structlog.get_logger(__name__)
@@ -125,11 +126,12 @@ class RelayLoop(Loop, ConsumerRebalanceListener):  # type: ignore[misc]  # aioka
         backoff = Backoff(self._stopping)
         while not self._stopping.is_set():
             try:
-                await self._connect()
-                while not self._stopping.is_set():
-                    await self._cycle()
-                    backoff.reset()
-            except KAFKA_ERRORS as error:
+                with cancelled_by_client():
+                    await self._connect()
+                    while not self._stopping.is_set():
+                        await self._cycle()
+                        backoff.reset()
+            except (*KAFKA_ERRORS, RetryLater) as error:
                 log.warning(
                     "kafka_unavailable", group=self._membership.group_id, error=repr(error), tries=backoff.tries
                 )

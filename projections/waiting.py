@@ -1,5 +1,5 @@
-"""Waits for Postgres and Kafka, but not longer than the process is to run. Called by `projections.runner`; `app` uses
-`unless_set` for its producers.
+"""Waits for Postgres and Kafka, but not longer than the process is to run. Called by `projections.runner` and
+`projections.sweeper`; `app` uses `unless_set` for its producers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 
-from schemas.errors import RetryLater, StopProcess
+from schemas.errors import RetryLater, StopProcess, cancelled_by_client
 from schemas.telemetry import Counter
 
 log = structlog.get_logger(__name__)
@@ -44,9 +44,13 @@ async def unless_set(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
 
 
 class Patience:
-    """Repeats what fails because Postgres or Kafka is away, until it is done or `stopping` is set."""
+    """Repeats what fails because Postgres or Kafka is away, until it is done or `stopping` is set.
 
-    def __init__(self, stopping: asyncio.Event, failures: Counter) -> None:
+    `name`: who waits; the log's event is ``<name>_waits``.
+    """
+
+    def __init__(self, name: str, stopping: asyncio.Event, failures: Counter) -> None:
+        self._event = f"{name}_waits"
         self._stopping = stopping
         self._failures = failures
         self._waiting: dict[object, str] = {}
@@ -66,13 +70,14 @@ class Patience:
         try:
             while True:
                 try:
-                    return await work()
+                    with cancelled_by_client():
+                        return await work()
                 except asyncpg.SyntaxOrAccessError as error:
                     raise StopProcess(_refusal(error)) from error
                 except _AWAY as error:
                     self._failures.inc()
                     self._waiting[call] = f"{_who(error)}: {type(error).__name__}"
-                    log.warning("projector_waits", error=repr(error), retry_in=delay)
+                    log.warning(self._event, error=repr(error), retry_in=delay)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), delay)
                 if self._stopping.is_set():

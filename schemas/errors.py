@@ -10,6 +10,10 @@ ServiceError
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ServiceError(Exception):
     """Base of all errors that name a reaction."""
@@ -38,3 +42,19 @@ class UnknownVersion(DeadLetter):
 
 class StopProcess(ServiceError):
     """Going on would lose or corrupt something."""
+
+
+@contextmanager
+def cancelled_by_client() -> Iterator[None]:
+    """Turns a cancellation that nobody asked this task for into RetryLater.
+
+    aiokafka cancels what its callers wait for when a connection or a coordinator closes; left as it is, it would end a
+    loop as if it had been told to stop.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RetryLater("the client cancelled what was waited for") from None

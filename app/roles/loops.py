@@ -8,6 +8,8 @@ from typing import Protocol
 
 import structlog
 
+from schemas.errors import StopProcess
+
 log = structlog.get_logger(__name__)
 
 
@@ -32,17 +34,20 @@ async def run_together(loops: Sequence[Loop], stopping: asyncio.Event) -> None:
     stop = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait({*running, stop}, return_when=asyncio.FIRST_COMPLETED)
-        failed = next((task for task in running if task.done() and task.exception() is not None), None)
+        first_errors = [error for task in running if task.done() and (error := _error(task)) is not None]
         # What `stop` raises is what ended its `run`, which is seen below.
         await asyncio.gather(*(loop.stop() for loop in loops), return_exceptions=True)
-        outcomes = await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.wait(running)
     finally:
         for task in (*running, stop):
             task.cancel()
-    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    errors = [error for task in running if (error := _error(task)) is not None]
     for error in errors:
         log.error("loop_failed", error=repr(error))
-    if failed is not None:
-        failed.result()
-    if errors:
-        raise errors[0]
+    for error in (*first_errors, *errors):
+        raise error
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    """What ended a loop too early; nobody but a client of it can have cancelled it."""
+    return StopProcess("a loop was cancelled") if task.cancelled() else task.exception()

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from app.roles.loops import run_together
-from schemas.errors import StopProcess
+from projections.waiting import Patience
+from schemas.errors import RetryLater, StopProcess, cancelled_by_client
+from schemas.telemetry import Unmeasured
 
 
 class Steady:
@@ -53,3 +55,48 @@ async def test_it_ends_at_once_when_the_process_is_stopping_already() -> None:
     loop = Steady()
     await run_together((loop,), stopping)
     assert loop.ended
+
+
+async def test_a_loop_that_its_client_cancels_fails_the_process_and_stops_the_others() -> None:
+    steady, cancelled = Steady(), Steady()
+
+    async def run() -> None:
+        await _cancelled_future()
+
+    cancelled.run = run  # type: ignore[method-assign]
+    with pytest.raises(StopProcess, match="cancelled"):
+        await run_together((steady, cancelled), asyncio.Event())
+    assert steady.ended
+
+
+async def _cancelled_future() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def test_what_a_client_cancels_is_tried_again_and_what_we_cancel_ends() -> None:
+    with pytest.raises(RetryLater), cancelled_by_client():
+        await _cancelled_future()
+
+    async def wait() -> None:
+        with cancelled_by_client():
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
+async def test_a_projector_goes_on_when_the_client_cancels_what_it_waits_for() -> None:
+    tries = iter((_cancelled_future(),))
+
+    async def work() -> str:
+        for cancelled in tries:
+            await cancelled
+        return "done"
+
+    patience = Patience("projector", asyncio.Event(), Unmeasured())
+    assert await patience.until_done(work) == "done"
