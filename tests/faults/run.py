@@ -5,7 +5,6 @@ test_short.py.
 from __future__ import annotations
 
 import asyncio
-import random
 import tempfile
 import time
 from collections import Counter
@@ -15,23 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from app.local.ports import HOST
-from app.local.probe import answers_ok
 from schemas.dead_letters import decode_action
 from tests.e2e.kafka_log import read_topic
-from tests.e2e.service import ROLES
+from tests.faults.attack import Attack
 from tests.faults.audit import audit
 from tests.faults.case import ENDS, Case, Finding
 from tests.faults.checks.http import REDIS_AWAY, posts_in_question
 from tests.faults.evidence import Evidence, collect, repeats
-from tests.faults.fault import Named, NotNow
+from tests.faults.fault import Named
 from tests.faults.ledger import JobKey
 from tests.faults.load import generate, post_while
 from tests.faults.operator_at_work import operate
 from tests.faults.paths import exits_of, path_of
 from tests.faults.probes import Probes
 from tests.faults.quiet import until_quiet
-from tests.faults.schedule import Strike, by_lane, plan
 from tests.faults.stack import Stack
 from tests.faults.waiting import until
 from tests.faults.watch import Watch
@@ -40,10 +36,6 @@ from tests.faults.without import patch_lines
 END_SECONDS: Final = 240.0
 """From the last heal until every job has ended and every cached answer is current."""
 SETTLE_SECONDS: Final = 40.0
-BACK_SECONDS: Final = 40.0
-"""How long a strike waits for what the last one of its lane struck."""
-AGAIN_SECONDS: Final = 5.0
-"""How long Redis is stopped once more when other faults hid all POSTs while it was away."""
 PATHS_SHOWN: Final = 3
 
 Say = Callable[[str], None]
@@ -109,28 +101,27 @@ class _Run:
         self._say = say
         self._begun = time.monotonic()
         left_out = {named.kind.name: why for named in faults if (why := named.make.unavailable(stack))}
-        self._usable = {named.kind.name: named for named in faults if named.kind.name not in left_out}
-        self._struck: Counter[str] = Counter()
+        usable = {named.kind.name: named for named in faults if named.kind.name not in left_out}
         self._late: list[JobKey] = []
         self._unfinished: list[str] = []
-        self._waiting: set[asyncio.Task[None]] = set()
         self._watch = Watch(
             stack.servers.database_url, stack.servers.cache_redis.url, stack.service.namespace, stack.outages
         )
         self._probes = Probes(stack.submitter, self._watch.seen)
+        self._attack = Attack(stack, seed, usable, self._probes, self._tell)
         self.result = Result(seed, seconds, notes=[f"left out {name}: {why}" for name, why in left_out.items()])
 
     async def go(self) -> Result:
         """From the first job to the verdict."""
         watching = asyncio.create_task(self._watch.run())
-        attack = asyncio.create_task(self._attack())
+        going = asyncio.create_task(self._go_through())
         try:
-            await asyncio.wait({watching, attack}, return_when=asyncio.FIRST_COMPLETED)
-            if not attack.done():
+            await asyncio.wait({watching, going}, return_when=asyncio.FIRST_COMPLETED)
+            if not going.done():
                 watching.result()  # without its samples the run proves nothing: raise what ended it
-            answers = await attack
+            answers = await going
         finally:
-            tasks = (watching, attack, *self._waiting)
+            tasks = (watching, going, *self._attack.waiting)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,7 +129,7 @@ class _Run:
         await self._judge(answers)
         return self.result
 
-    async def _attack(self) -> dict[str, dict[str, object]]:
+    async def _go_through(self) -> dict[str, dict[str, object]]:
         """Load and faults, then the end of it; what the API says of each pet then."""
         await self._strike_under_load()
         await self._let_everything_end()
@@ -146,72 +137,15 @@ class _Run:
 
     async def _strike_under_load(self) -> None:
         stack, seconds = self._stack, self.result.seconds
-        strikes = plan(self._seed, seconds, [named.kind for named in self._usable.values()])
         over = asyncio.Event()
         load = [
             asyncio.create_task(generate(stack.submitter, self._seed, over, lambda key: key in self._watch.seen.ended)),
             asyncio.create_task(post_while(stack.submitter, lambda: stack.outages.lasts(REDIS_AWAY), over)),
         ]
         stack.submitter.start(operate(stack.submitter, stack.ledger, self._seed, seconds, over))
-        lanes = [self._strike_lane(lane) for lane in by_lane(strikes).values()]
-        await asyncio.gather(asyncio.sleep(seconds), *lanes)
-        await self._stop_redis_alone(strikes)
+        await self._attack.strike(seconds)
         over.set()
         await asyncio.gather(*load)
-
-    async def _stop_redis_alone(self, strikes: Sequence[Strike]) -> None:
-        """Once more and while all else is well, when no POST was made while nothing but Redis was away."""
-        away = any(strike.name in REDIS_AWAY for strike in strikes)
-        if (
-            away
-            and "redis_stop" in self._usable
-            and not posts_in_question(self._stack.ledger.posts, self._stack.outages)
-        ):
-            if self._waiting:
-                await asyncio.wait(self._waiting, timeout=BACK_SECONDS)
-            await self._strike(Strike(0.0, AGAIN_SECONDS, "redis_stop", "redis"), len(strikes))
-
-    async def _strike_lane(self, strikes: Sequence[Strike]) -> None:
-        begun = time.monotonic()
-        back: asyncio.Task[None] | None = None
-        for number, strike in enumerate(strikes):
-            await asyncio.sleep(max(0.0, begun + strike.at - time.monotonic()))
-            if back is not None:  # on a slow machine, let it come back first: else there is nothing to strike
-                await asyncio.wait({back}, timeout=BACK_SECONDS)
-            back = await self._strike(strike, number) or back
-
-    async def _strike(self, strike: Strike, number: int) -> asyncio.Task[None] | None:
-        """One fault from inject to heal; returns what waits until its lane is back, None when it did not strike."""
-        named = self._usable[strike.name]
-        fault = named.make(named.target, random.Random(f"{self._seed}/{strike.name}/{number}"))
-        self._tell(f"{strike.name} for {strike.seconds:.1f} s")
-        outages = self._stack.outages
-        outage, struck = outages.begin(strike.lane), outages.begin(strike.name)
-        try:
-            async with asyncio.timeout(30):
-                await fault.inject(self._stack)
-        except (NotNow, TimeoutError) as error:
-            self._tell(f"{strike.name} not possible: {error!r}")
-            outages.end(strike.lane, outage)
-            outages.end(strike.name, struck)
-            return None
-        self._struck[strike.name] += 1
-        await asyncio.sleep(strike.seconds)
-        outages.end(strike.name, struck)
-        await fault.heal(self._stack)
-        self._tell(f"{strike.name} healed")
-        self._probes.start(strike.name)
-        back = asyncio.create_task(self._mark_back(strike.lane, outage), name=f"{strike.lane} behind {strike.name}")
-        self._waiting.add(back)
-        return back
-
-    async def _mark_back(self, lane: str, outage: int) -> None:
-        """The outage ends when what was struck is ready again; behind a broker that is everything."""
-        for role in ROLES if lane == "kafka" else {lane} & set(ROLES):
-            url = f"http://{HOST}:{self._stack.service.ports[role]}/readyz"
-            while not await asyncio.to_thread(answers_ok, url):  # noqa: ASYNC110 - another process's doing
-                await asyncio.sleep(0.2)
-        self._stack.outages.end(lane, outage)
 
     async def _let_everything_end(self) -> None:
         begun = time.monotonic()
@@ -226,7 +160,7 @@ class _Run:
             self._tell(f"{len(self._late)} jobs have not ended within {END_SECONDS:.0f} s: {self._late[:5]}")
         self.result.counts["seconds to the end"] = round(time.monotonic() - begun)
         self._unfinished += await self._probes.close(within=5.0)
-        self._unfinished += await self._not_back()
+        self._unfinished += await self._attack.not_back()
         await self._stack.submitter.close()
         with suppress(TimeoutError):  # then the audit says so
             async with asyncio.timeout(SETTLE_SECONDS):
@@ -242,16 +176,6 @@ class _Run:
                 key = (command.pet_id, command.job_id)
                 runs[key] = max(command.run, runs.get(key, 1))
         return runs
-
-    async def _not_back(self) -> list[str]:
-        """What was struck and is not ready again by now, or why nobody knows, in words; all outages are over then."""
-        if not self._waiting:
-            return []
-        done, late = await asyncio.wait(self._waiting, timeout=BACK_SECONDS)
-        for task in late:
-            task.cancel()
-        wrong = [f"{task.get_name()}: {error!r}" for task in done if (error := task.exception()) is not None]
-        return wrong + [f"{task.get_name()}: is not ready again" for task in late]
 
     def _open_jobs(self, runs: Mapping[JobKey, int]) -> list[JobKey]:
         ended = self._watch.seen.ended
@@ -288,7 +212,7 @@ class _Run:
             logs,
             answers,
             seconds=self.result.seconds,
-            struck=dict(sorted(self._struck.items())),
+            struck=dict(sorted(self._attack.struck.items())),
             exits=stack.service.exits,
             late=self._late,
             broken_promises=stack.broken_promises,
