@@ -154,8 +154,8 @@ class Settings(BaseSettings):
     cluster_retry_idle_ms: Positive = 60_000
     """Pending entries that lie idle for longer are taken over."""
     cluster_max_attempts: Positive = 5
-    """Tries of an image inside its command (exponential waits), and of an entry whose relay fails unexpectedly; the
-    first counts."""
+    """Tries of an image, each after the first by a command that waits in a retry topic, and of an entry whose relay
+    fails unexpectedly; the first counts."""
     cluster_retry_delays_seconds: Delays = (5.0, 60.0, 600.0)
     """Three numbers, comma-separated: how long an image waits for its second, its third and every later try."""
     requeue_rate_per_second: Seconds = 20.0

@@ -1,4 +1,7 @@
-"""How the projector joins its consumer group. Made by `app`, used by `projections.runner`."""
+"""How a plain consumer joins its group: the projector's, and those of the bridge's retry pump and requeue executor.
+
+Made by `app.roles.membership`; used by `projections.runner`, and by `bridges.relay_loop` through its own protocol.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of the projector's topics become messages. Pure; called by `projections.batches`."""
+"""Records of the projector's topics become messages. Pure; called by `projections.partition`."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         self._counting_at = 0.0
         self._consumer: Any = None
         self._stopping = asyncio.Event()
-        self._patience = Patience(self._stopping, self._metrics.postgres_errors)
+        self._patience = Patience("projector", self._stopping, self._metrics.postgres_errors)
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -12,8 +12,8 @@ does:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -26,7 +26,7 @@ from projections.offsets import LogOffsets
 from projections.queries import load
 from projections.waiting import Patience, Stopped, unless_set
 from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, decode_command
-from schemas.errors import DeadLetter
+from schemas.errors import DeadLetter, RetryLater
 from schemas.headers import Headers, build_headers, timestamp, utc_now
 from schemas.telemetry import Counter, Unmeasured
 from schemas.topics import Topics
@@ -54,6 +54,16 @@ class Producer(Protocol):
     async def send_and_wait(self, topic: str, value: bytes, *, key: bytes, headers: Headers) -> Any:
         """Returns when the broker has the message."""
         ...
+
+
+@asynccontextmanager
+async def _answered() -> AsyncIterator[None]:
+    """Raises RetryLater when the broker takes too long: a bare TimeoutError would be taken for the database's."""
+    try:
+        async with asyncio.timeout(KAFKA_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise RetryLater(f"Kafka did not answer within {KAFKA_SECONDS:g} s") from error
 
 
 class Sweeper:
@@ -87,8 +97,13 @@ class Sweeper:
         self._metrics = metrics or SweeperMetrics()
         self._clock = clock
         self._stopping = asyncio.Event()
-        self._patience = Patience(self._stopping, self._metrics.errors)
+        self._patience = Patience("sweeper", self._stopping, self._metrics.errors)
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def waits_for(self) -> str:
+        """Who is away and by which error; empty while it can sweep."""
+        return self._patience.waits_for
 
     async def start(self) -> None:
         """Run in a task of its own."""
@@ -126,7 +141,7 @@ class Sweeper:
             return len(found)
 
     async def _settled(self, connection: Any) -> dict[int, int]:
-        async with asyncio.timeout(KAFKA_SECONDS), LogOffsets(self._bootstrap_servers) as broker:
+        async with _answered(), LogOffsets(self._bootstrap_servers) as broker:
             return await self._frontier.advance(broker, connection)
 
     async def _submit(self, connection: Any, rows: Sequence[Any]) -> None:
@@ -143,10 +158,9 @@ class Sweeper:
         headers = build_headers(
             event_id=command.id, event_type=EMBED_IMAGES_TYPE, source=CE_SOURCE, time=timestamp(self._clock())
         )
-        sending = self._producer.send_and_wait(
-            self._jobs_topic, msgspec.json.encode(command), key=command.pet_id.encode(), headers=headers
-        )
-        await asyncio.wait_for(sending, KAFKA_SECONDS)
+        value, key = msgspec.json.encode(command), command.pet_id.encode()
+        async with _answered():
+            await self._producer.send_and_wait(self._jobs_topic, value, key=key, headers=headers)
         self._metrics.swept.inc()
         where = {"pet_id": command.pet_id, "job_id": command.job_id, "run": command.run}
         log.warning("command_swept", **where, part=command.part, attempt=command.attempt)

@@ -34,22 +34,28 @@ async def _run(role: Role) -> None:
     settings = role.settings
     redis, pool = open_redis(settings), open_pool(settings)
     producer = create_producer(settings, "media-project")
-    projector = _projector(role, redis, pool, producer)
+    projector, sweeper = _projector(role, redis, pool, producer), _sweeper(role, pool, producer)
 
     async def readiness() -> dict[str, Check]:
         return {
             "redis": await ping_check(redis.ping, PING_SECONDS),
             "postgres": await ping_check(lambda: pool.fetchval("SELECT 1"), PING_SECONDS),
             "projector": Check(projector.ready, projector.waits_for or "reading"),
+            "sweeper": sweeper_check(sweeper.waits_for),
         }
 
     async with role.operated(readiness), pool:
         try:
             if await start_producer(producer, stopping):
-                await run_together((projector, _sweeper(role, pool, producer)), stopping)
+                await run_together((projector, sweeper), stopping)
         finally:
             await stop_producer(producer)
             await redis.aclose()
+
+
+def sweeper_check(waits_for: str) -> Check:
+    """Always ok: the rows go on without the sweeper, and what it looks for has waited for half an hour already."""
+    return Check(True, f"waiting for {waits_for}" if waits_for else "sweeping")
 
 
 def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:

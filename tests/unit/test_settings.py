@@ -236,7 +236,7 @@ def test_the_configuration_page_is_up_to_date() -> None:
     ("setting", "truth"),
     [
         ("cluster_stream_maxlen", "dead-letter stream"),
-        ("cluster_max_attempts", "inside its command"),
+        ("cluster_max_attempts", "waits in a retry topic"),
         ("retention_days", "not part of this release"),
     ],
 )

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from projections.migrate import current, head, upgrade
 from projections.urls import driver_url
 from schemas.errors import StopProcess
+from tests.integration.projections.samples import eventually
 
 GIVE_UP_SECONDS: Final = 60
 """Far beyond the migrations' lock time-out; who waits for so long was never let through."""
@@ -30,9 +31,7 @@ async def connected(url: str) -> AsyncIterator[Any]:
 
 
 async def until_waiting(connection: Any, statement: str) -> None:
-    async with asyncio.timeout(GIVE_UP_SECONDS):
-        while not await connection.fetchval(WAITING, statement):
-            await asyncio.sleep(0.02)
+    await eventually(lambda: connection.fetchval(WAITING, statement), GIVE_UP_SECONDS)
 
 
 async def invalid_indexes(connection: Any) -> list[str]:

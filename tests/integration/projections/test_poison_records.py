@@ -94,7 +94,8 @@ async def test_a_letter_with_a_text_that_no_index_takes_is_passed(rig: KeepingRi
 @pytest.mark.parametrize("field", ["who", "why", "pet_id", "job_id"])
 async def test_an_action_with_a_text_that_is_too_long_is_dead_lettered(rig: KeepingRig, field: str) -> None:
     async with rig.running():
-        await send_action(rig, action_on("discard", "a", **{field: LONG}))
+        too_long: dict[str, Any] = {field: LONG}
+        await send_action(rig, action_on("discard", "a", **too_long))
         (letter,) = await letters(rig, 1)
         assert letter.reason.startswith(f"{field}: has 4000 characters")
         await send_letter(rig, "a")

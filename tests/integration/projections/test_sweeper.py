@@ -10,10 +10,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from structlog.testing import capture_logs
 
 from app.local.kafka import KafkaServer
+from app.roles.project import sweeper_check
+from app.telemetry.health import readiness_document
 from projections.cache import AnswerCache
 from projections.queries import load
 from projections.sweeper import SweeperMetrics
@@ -194,11 +198,31 @@ async def test_it_runs_until_it_is_stopped_and_outlives_a_database_that_goes_awa
         await rig.pool.expire_connections()
         await sweeper.start()
         await eventually(lambda: _is_past(errors))
+        assert sweeper.waits_for.startswith("Postgres: ")
     finally:
         await _allow_connections(database_url, True)
     await eventually(lambda: _swept(rig))
+    assert sweeper.waits_for == ""
     await sweeper.stop()
     await rig.again(1)
+
+
+async def test_a_sweeper_that_waits_says_so_and_makes_the_role_no_less_ready(
+    rig: SweepRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.sweeper.KAFKA_SECONDS", 0.0)  # no broker answers so fast
+    sweeper = rig.sweeper()
+    with capture_logs() as logs:
+        await sweeper.start()
+
+        async def waits() -> bool:
+            return bool(sweeper.waits_for)
+
+        await eventually(waits)
+        status, body = readiness_document({"sweeper": sweeper_check(sweeper.waits_for)})
+        await sweeper.stop()
+    assert (status, msgspec.json.decode(body)["checks"]["sweeper"]["detail"]) == (200, "waiting for Kafka: RetryLater")
+    assert {entry["event"] for entry in logs} == {"sweeper_waits"}
 
 
 async def _is_past(errors: Counted) -> bool:
