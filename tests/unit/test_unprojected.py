@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
+from agents.dead_letters import broker_time
 from projections.unprojected import send_unprojected
 from schemas.headers import Headers, header, parse_timestamp
 from schemas.public import DeadLetterRecord
@@ -69,6 +71,11 @@ async def test_the_largest_record_gives_a_letter_that_the_topic_takes() -> None:
     taken, letter = await sent(record(value=b"x" * MAX_MESSAGE_BYTES))
     assert len(taken.value) < MAX_MESSAGE_BYTES - (1 << 16)
     assert "payload cut" in letter.reason
+
+
+@pytest.mark.parametrize("milliseconds", [-1, -(2**62), 2**62])
+def test_an_agents_letter_says_some_time_whatever_the_timestamp_is(milliseconds: int) -> None:
+    assert parse_timestamp(broker_time(SimpleNamespace(timestamp=milliseconds / 1000))) is not None
 
 
 @pytest.mark.parametrize("milliseconds", [-1, -(2**62), 2**62])
