@@ -48,13 +48,18 @@ class Verdict:
 
 
 # `every_job_ends` is in none of these: a service that is slow, or broken by the patch, breaks it too. What a lost job
-# has lost is: its command, the fact behind it, the retry behind that, or what the fold must have sent.
+# has lost is: its command, the fact behind it, the retry behind that, an image that the worker remembers from a fact
+# that is nowhere, or what the fold must have sent.
 UNANSWERED: Final = ("every_command_is_answered", "every_retry_follows")
 UNSENT: Final = ("sent_versions", "sent_updated", "sent_status")
 CONTROLS: Final = (
     Control("nothing", ("kill", "second_worker", "broker_kill", "storage_slow"), ()),
     Control("ordered_ack", ("kill_embed", "storage_slow"), UNANSWERED),
-    Control("durable_before_ack", ("kill_embed", "kill_fold"), (*UNANSWERED, *UNSENT, "table_is_log", "no_damage")),
+    Control(
+        "durable_before_ack",
+        ("kill_embed", "kill_fold"),
+        (*UNANSWERED, *UNSENT, "known_is_in_the_log", "table_is_log", "no_damage"),
+    ),
     Control("outbox", ("kill_fold",), UNSENT),
     Control("recovery_mend", ("kill_fold", "state_lost_fold", "second_worker_fold"), ("no_damage", "table_is_log")),
     Control("version_guard", ("kill_fold", "kill_project"), ("nothing_else_is_dead_lettered", "oracle_membership")),

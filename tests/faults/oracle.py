@@ -60,7 +60,8 @@ class JobOpinion:
 class PetOpinion:
     """`images`: the album; `unclaimed`: those of them that came with a fact that counts for no job.
 
-    `jobs`: by the key of the run. `facts`: how many there are, `repeats`: how many of them count nothing.
+    `jobs`: by the key of the run. `facts`: how many there are, `repeats`: how many of them come again.
+    `unfounded`: (job, image) that a fact called known before any fact had carried the image.
     """
 
     images: set[str] = field(default_factory=set)
@@ -68,6 +69,7 @@ class PetOpinion:
     jobs: dict[str, JobOpinion] = field(default_factory=dict)
     facts: int = 0
     repeats: int = 0
+    unfounded: list[tuple[str, str]] = field(default_factory=list)
 
 
 def second_opinion(log: Iterable[tuple[bytes | None, bytes | None]]) -> dict[str, PetOpinion]:
@@ -87,6 +89,7 @@ def _count(pet: PetOpinion, fact: ImagesEmbedded) -> None:
     context = fact.job
     new = {image.image_id for image in fact.images} - pet.images
     pet.images |= new
+    pet.unfounded += [(context.job_id, image_id) for image_id in fact.known if image_id not in pet.images]
     job = pet.jobs.setdefault(context.key, JobOpinion())
     command = job.commands.setdefault((context.parts, context.part), CommandOpinion())
     if job.ended or command.settled:

@@ -47,6 +47,12 @@ def test_a_job_of_which_nothing_is_left_has_failed() -> None:
     assert counts(log, "rex", "j") == ("failed", 0, 0, 2)
 
 
+def test_an_image_that_is_known_before_any_fact_has_carried_it_is_noticed() -> None:
+    founded, unfounded = fact("rex", JobContext(job_id="j"), "a"), fact("rex", JobContext(job_id="k"), known=("a", "b"))
+    assert second_opinion([founded, unfounded])["rex"].unfounded == [("k", "b")]
+    assert counts([founded, unfounded], "rex", "k") == ("succeeded", 0, 1, 1)
+
+
 def test_it_imports_nothing_from_tables() -> None:
     tree = ast.parse(Path(oracle.__file__).read_text())
     imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]

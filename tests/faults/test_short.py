@@ -16,4 +16,4 @@ async def test_nothing_is_lost_in_one_short_seed() -> None:
     assert result.findings == []
     assert result.jobs > SECONDS
     assert len(result.struck) > 10
-    assert result.counts["posts without redis"] == result.counts["posts without redis, 202"]
+    assert result.counts["posts without redis"] == result.counts["posts without redis, 202"] > 0

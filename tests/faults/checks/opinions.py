@@ -26,6 +26,9 @@ def second_oracle_agrees(case: Case) -> Iterator[Finding]:
         }
         if set(counts.values()) != {len(opinion.images)}:
             yield Finding("oracle_counts", f"{pet}: {counts}, the album has {len(opinion.images)}")
+        for job_id, image_id in opinion.unfounded:
+            text = f"{image_id} was called known, and no fact before had carried it"
+            yield Finding("known_is_in_the_log", text, (pet, job_id))
         yield from _jobs_agree(case, pet, opinion)
 
 
