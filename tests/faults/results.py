@@ -23,10 +23,16 @@ Row = dict[str, Any]
 
 
 def current_commit() -> str:
-    """Of the working tree, with ``+`` behind it when files differ from it; ``unknown`` outside a repository."""
-    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Of the working tree, with ``+`` behind it when files but the results differ; ``unknown`` outside a repository."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    results = (f":!{path.relative_to(REPOSITORY)}" for path in (RUNS, PAGE))
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *results)
+    return f"{commit}{'+' if changed else ''}" if commit else "unknown"
+
+
+def _git(*asked: str) -> str:
+    done = subprocess.run(["git", *asked], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def append(row: Row) -> None:

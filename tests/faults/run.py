@@ -266,7 +266,7 @@ class _Run:
 def _keep_logs(stack: Stack, folder: Path) -> None:
     """Copy the processes' and the servers' logs to where they outlive the run."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(stack.root.rglob("*.log")):
+    for path in sorted([*stack.service.root.glob("*.log"), *stack.root.glob("*/*.log")]):
         (folder / f"{path.parent.name}-{path.name}").write_bytes(path.read_bytes())
 
 
