@@ -19,7 +19,7 @@ from schemas.public import LETTER_PAYLOAD_BYTES
 from schemas.topics import MAX_MESSAGE_BYTES, Topics
 from tests.integration.projections.letters import action_on, letter_uuid
 from tests.integration.projections.rig import Counted, Rig
-from tests.integration.projections.samples import eventually, member, version
+from tests.integration.projections.samples import eventually
 from tests.integration.projections.test_dead_letter_topics import send_action, send_letter, until_settled
 
 LONG = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=4_000))
@@ -108,8 +108,15 @@ async def test_an_action_with_a_text_that_is_too_long_is_dead_lettered(rig: Keep
 
 
 async def test_a_row_that_an_index_refuses_is_dead_lettered_and_passed(rig: KeepingRig) -> None:
-    await rig.send(version("101", 1, members=(member(LONG, 0),)), version("102", 1))
+    await rig.pool.execute("CREATE INDEX operators_own ON cluster_jobs (reason)")
+    wide = "".join(map(chr, random.Random(1).choices(range(0x20000, 0x2A000), k=1_000)))  # four bytes each
+    await rig.send(
+        EmbedImages(pet_id="101", job_id="wide", reason=wide),
+        EmbedImages(pet_id="101", job_id="behind"),
+    )
     async with rig.running():
-        await rig.until_version("102", 1)
+        await until_queued(rig, "behind")
         (letter,) = await letters(rig, 1)
-        assert (letter.subject, letter.kind, letter.pet_id) == ("fact", "not_projected", "101")
+        assert (letter.subject, letter.kind, letter.pet_id) == ("command", "not_projected", "101")
+        assert "maximum" in letter.reason
+    assert await rig.pool.fetchval("SELECT count(*) FROM cluster_jobs WHERE job_id = 'wide'") == 0
