@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 from redis.exceptions import RedisError
 
+from projections.away import POSTGRES_ERRORS
 from projections.cache import AnswerCache
 from projections.reader import ClusterReader
 from projections.telemetry import ProjectorMetrics
@@ -23,7 +24,7 @@ log = structlog.get_logger(__name__)
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 5.0
 _TIMEOUT: Final = 5.0
-_AWAY: Final = (RedisError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_AWAY: Final = (RedisError, *POSTGRES_ERRORS)
 
 
 class CacheRefresher:

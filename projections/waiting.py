@@ -13,6 +13,7 @@ import asyncpg
 import structlog
 from aiokafka.errors import KafkaError
 
+from projections.away import POSTGRES_ERRORS
 from schemas.errors import RetryLater, StopProcess, cancelled_by_client
 from schemas.telemetry import Counter
 
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 5.0
-_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, RetryLater, OSError, TimeoutError)
+_AWAY: Final = (*POSTGRES_ERRORS, KafkaError, RetryLater)
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from app.clients import create_producer, open_pool, stop_producer
 from app.dead_letters.desk import CountChanged, LetterDesk, LetterNotFound, Result
 from app.dead_letters.request import Request
 from app.settings import Settings
-from app.views.services import STORE_ERRORS
 from bridges.messages import Message
+from projections.away import POSTGRES_ERRORS
 from projections.dead_letter_reader import DeadLetterRow, LetterReader
 from schemas.errors import StopProcess
 
@@ -78,7 +78,7 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
             if request.verb == "show":
                 return await _show(desk, request.ids[0], console)
             return await (_act(desk, request, console) if request.ids else _act_on_all(desk, request, console))
-    except STORE_ERRORS as error:
+    except POSTGRES_ERRORS as error:
         raise StopProcess(f"Postgres does not answer: {type(error).__name__}: {error}") from error
     finally:
         await sender.close()

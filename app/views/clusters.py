@@ -11,7 +11,8 @@ from app.telemetry import metric_defs as defs
 from app.views import errors
 from app.views.errors import ApiError, PlainError
 from app.views.responses import entity_tag, envelope, json_response, matches
-from app.views.services import CACHE_ERRORS, STORE_ERRORS, WebServices
+from app.views.services import CACHE_ERRORS, WebServices
+from projections.away import POSTGRES_ERRORS
 from projections.cache import stored_position
 from schemas.answers import ClusterAnswer, encode_answer
 from schemas.errors import InvalidInput
@@ -24,7 +25,7 @@ async def get_clusters(services: WebServices, request: web.Request) -> web.Respo
     """The answer itself, as callers always read it."""
     try:
         answer = await current_answer(services, request.match_info["pet_id"])
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise PlainError(503, errors.STORE_DETAIL) from None
     if answer is None:
         raise PlainError(404, errors.NO_CLUSTERS_DETAIL)
@@ -35,7 +36,7 @@ async def get_latest(services: WebServices, request: web.Request) -> web.Respons
     """The same answer in an envelope."""
     try:
         answer = await current_answer(services, request.match_info["pet_id"])
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
     if answer is None:
         raise ApiError(errors.CLUSTERS_NOT_FOUND)
@@ -57,7 +58,7 @@ async def invalidate(services: WebServices, request: web.Request) -> web.Respons
 async def current_answer(services: WebServices, pet_id: str) -> bytes | None:
     """The answer's bytes, from Redis or else from Postgres; None for a pet without clusters.
 
-    Raises `STORE_ERRORS` when Postgres is needed and does not answer.
+    Raises `POSTGRES_ERRORS` when Postgres is needed and does not answer.
     """
     if not is_id(pet_id):
         return None

@@ -15,7 +15,8 @@ from app.views.errors import ApiError
 from app.views.jobs import page_limit
 from app.views.letter_request import LetterBody, LettersBody, parse_body, parse_letter_id, parse_query
 from app.views.responses import envelope, json_response, struct_bytes
-from app.views.services import STORE_ERRORS, KafkaUnavailable, WebServices
+from app.views.services import KafkaUnavailable, WebServices
+from projections.away import POSTGRES_ERRORS
 from schemas.dead_letters import ActionKind
 from schemas.errors import InvalidInput
 
@@ -47,7 +48,7 @@ async def list_letters(services: WebServices, request: web.Request) -> web.Respo
         rows, following = await services.letters.page(letters, limit, request.query.get("cursor") or None)
     except InvalidInput as error:
         raise ApiError(errors.INVALID_PARAMETER, error.reason, field=error.field) from None
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
     return json_response(envelope(struct_bytes(rows), {"next_cursor": following}))
 
@@ -59,7 +60,7 @@ async def get_letter(services: WebServices, request: web.Request) -> web.Respons
         return json_response(envelope(struct_bytes(await services.letters.show(letter_id))))
     except LetterNotFound:
         raise ApiError(errors.LETTER_NOT_FOUND) from None
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
 
 
@@ -75,7 +76,7 @@ async def act_on_one(kind: ActionKind, services: WebServices, request: web.Reque
         raise ApiError(errors.LETTER_REFUSED, refusal.reason) from None
     except KafkaUnavailable as error:
         raise _unconfirmed(error) from None
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
 
 
@@ -99,7 +100,7 @@ async def act_on_all(kind: ActionKind, services: WebServices, request: web.Reque
         raise ApiError(errors.TOO_MANY_LETTERS, str(many), count=many.count) from None
     except KafkaUnavailable as error:
         raise _unconfirmed(error) from None
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
 
 

@@ -16,8 +16,9 @@ from app.views.clusters import is_id
 from app.views.errors import ApiError, PlainError
 from app.views.job_request import parse_request
 from app.views.responses import envelope, json_response, struct_bytes
-from app.views.services import STORE_ERRORS, KafkaUnavailable, WebServices
+from app.views.services import KafkaUnavailable, WebServices
 from bridges.translate import to_commands
+from projections.away import POSTGRES_ERRORS
 from projections.reader import JobRow
 from schemas.errors import InvalidInput
 
@@ -58,7 +59,7 @@ async def list_jobs(services: WebServices, request: web.Request) -> web.Response
             rows = await services.reader.jobs_of_pet(pet_id, limit + 1, request.query.get("cursor") or None)
     except InvalidInput as error:
         raise ApiError(errors.INVALID_PARAMETER, error.reason, field=error.field) from None
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
     page = rows[:limit]
     meta = {"next_cursor": page[-1].cursor if len(rows) > limit else None}
@@ -75,7 +76,7 @@ async def get_job(services: WebServices, request: web.Request) -> web.Response:
     try:
         async with asyncio.timeout(services.timeout):
             found = await services.reader.jobs_by_id(job_id, pet_id)
-    except STORE_ERRORS:
+    except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
     if not found:
         raise ApiError(errors.JOB_NOT_FOUND)

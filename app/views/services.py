@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-import asyncpg
 from redis.exceptions import RedisError
 
 from app.dead_letters.desk import LetterDesk
@@ -20,7 +19,6 @@ from schemas.commands import EmbedImages
 from schemas.errors import RetryLater
 
 CACHE_ERRORS = (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError)
-STORE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 class KafkaUnavailable(RetryLater):
@@ -28,7 +26,7 @@ class KafkaUnavailable(RetryLater):
 
 
 class Reader(Protocol):
-    """Postgres; see `projections.reader.ClusterReader`. Raises `STORE_ERRORS` while it is away."""
+    """Postgres; see `projections.reader.ClusterReader`. Raises `POSTGRES_ERRORS` while it is away."""
 
     async def latest_answer(self, pet_id: str) -> ClusterAnswer | None:
         """The answer at the pet's last version."""

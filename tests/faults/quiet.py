@@ -14,10 +14,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from projections.away import POSTGRES_ERRORS
 from tests.faults.supervised import SupervisedService
 
 PERIOD_SECONDS: Final = 0.5
-AWAY: Final = (KafkaError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+AWAY: Final = (KafkaError, *POSTGRES_ERRORS)
 
 
 async def until_quiet(service: SupervisedService) -> None:

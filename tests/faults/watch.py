@@ -14,6 +14,7 @@ import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from projections.away import POSTGRES_ERRORS
 from projections.cache import stored_position
 from tests.faults.ledger import JobKey
 from tests.faults.stack import Outages
@@ -69,7 +70,7 @@ class Watch:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 versions, jobs = await self._rows()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except POSTGRES_ERRORS:
             self._disconnect()
             return False
         self.seen.samples += 1

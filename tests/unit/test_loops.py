@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from app.roles.loops import run_together
@@ -96,6 +97,19 @@ async def test_a_projector_goes_on_when_the_client_cancels_what_it_waits_for() -
     async def work() -> str:
         for cancelled in tries:
             await cancelled
+        return "done"
+
+    patience = Patience("projector", asyncio.Event(), Unmeasured())
+    assert await patience.until_done(work) == "done"
+
+
+@pytest.mark.parametrize("error", [asyncpg.InternalClientError("cannot switch to state 12"), OSError(), TimeoutError()])
+async def test_a_projector_waits_out_whatever_an_absent_postgres_raises(error: Exception) -> None:
+    errors = iter((error,))
+
+    async def work() -> str:
+        for each in errors:
+            raise each
         return "done"
 
     patience = Patience("projector", asyncio.Event(), Unmeasured())
