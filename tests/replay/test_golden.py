@@ -18,13 +18,13 @@ HERE = Path(__file__).parent
 RECORDED = {
     # Forty real photos in two albums, embedded with efficientnet-lite0@1, folded by leader-merge 1.
     "leader-merge-1.msgpack": (
-        "2463f6e4f7ef1709c9332672dee5d7b778f136b2ae89320bb69323bdc7a11607",
-        "2efd546a5439e67e856f03ca23c8703287d5ddb03cec47d85e6e59a248a7639f",
+        "618471c1b29876dd973439c4d2df7017d9b6a9b106b030d158ee56b324eb64a0",
+        "4865c47ddbadb2a10a9fd4421b5ada999933fea75895841f9c604c13693feee7",
     ),
     # Made to hold what photos seldom do: merges of clusters, evictions, a forced job, a recluster under another policy.
     "leader-merge-1-merges.msgpack": (
-        "98df6511045f4ee2411ef110a5695fd279ab374f0a6a72c8196655b70f92c163",
-        "75cb7ea8affd1af085eb84b95b8fd8e4e71d95bf1611cafbe74759f7c3822198",
+        "41ca574e4aac762ab7d6d2d9de021a4c6a5033bce46022df4c1eb29c226f9842",
+        "5ad2045e9e2ec8b1bcc0afe496c4ef075ed108560c3950520976275439958907",
     ),
 }
 
