@@ -17,9 +17,9 @@ from app.commands.operator import operator
 from app.dead_letters.request import Request
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
+from projections.cursors import decode_cursor
 from projections.dead_letter_reader import LetterFilter
 from projections.dead_letters import MAX_WHO
-from projections.reader import decode_cursor
 from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
 
@@ -75,8 +75,11 @@ def _request(options: Mapping[str, Any]) -> Request:
     given = dict(options)
     letters = _filter({name: given.pop(name) for name in FILTER_OPTIONS}, bool(given["ids"]))
     acts = given["verb"] in ACTIONS and (given["ids"] or given["yes"])
-    who = given["who"] or (operator() if acts else "")
-    given |= {"ids": _uuids(given["ids"]), "who": who, "why": given["why"] or ""}
+    given |= {
+        "ids": _uuids(given["ids"]),
+        "who": given["who"] or (operator() if acts else ""),
+        "why": given["why"] or "",
+    }
     request = Request(letters=letters, **given)
     _check(request)
     return request
