@@ -1,6 +1,7 @@
 """`python -m app`: every command of the service. `--help` lists them."""
 
 from app.commands import (  # noqa: F401 - importing registers the commands
+    backfill,
     dead_letters,
     pins,
     prepare,
