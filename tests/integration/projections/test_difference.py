@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,11 +15,13 @@ from projections.missing import Missing
 from schemas.answers import AnswerCluster, AnswerHero, AnswerMember, ClusterAnswer
 from schemas.errors import InvalidInput
 from schemas.versions import PetVersion
+from tables.replay import LogReplay
 from tests.integration.projections.samples import Album, cluster, member, version
 from tests.integration.projections.test_history import cause_of, forget
 from tests.integration.projections.test_versions import apply
 
 PAIRS = 60
+LOGS = Path(__file__).parents[2] / "replay"
 
 
 @pytest.fixture
@@ -32,14 +35,14 @@ def whole(drawn: PetVersion) -> PetVersion:
 
 
 async def difference(
-    history: HistoryReader, earlier: int, later: int, limit: int = 500
+    history: HistoryReader, earlier: int, later: int, limit: int = 500, pet_id: str = "101"
 ) -> tuple[list[ClusterDifference], list[ImageDifference], PetDifference]:
     """All pages of a difference behind each other, and the first."""
-    page, cursor = await history.difference("101", earlier, later, limit)
+    page, cursor = await history.difference(pet_id, earlier, later, limit)
     first, clusters, images = page, list(page.clusters), list(page.images)
     while cursor is not None:
         assert len(page.clusters) + len(page.images) == limit
-        page, cursor = await history.difference("101", earlier, later, limit, cursor)
+        page, cursor = await history.difference(pet_id, earlier, later, limit, cursor)
         assert not (images and page.clusters), "clusters come before images"
         clusters += page.clusters
         images += page.images
@@ -97,6 +100,30 @@ async def test_a_difference_applied_to_an_answer_gives_the_other(pool: Any, hist
         assert [each.image_id for each in images] == sorted({each.image_id for each in images})
         result = applied(answers[earlier], clusters, images, ends)
         assert result == but_for_metrics(answers[later], result)
+
+
+@pytest.mark.parametrize("recorded", ["leader-merge-1.msgpack", "leader-merge-1-merges.msgpack"])
+async def test_differences_of_recorded_logs_lead_from_answer_to_answer(
+    pool: Any, history: HistoryReader, recorded: str
+) -> None:
+    """Logs of real photos and of merges, a forced job and a recluster, through the real fold."""
+    replays: dict[int, LogReplay] = {}
+    lasts: dict[str, int] = {}
+    for partition, offset, key, value in msgspec.msgpack.decode((LOGS / recorded).read_bytes()):
+        made = replays.setdefault(partition, LogReplay(partition)).feed(offset, key, value)
+        if made is not None:
+            await apply(pool, whole(made))
+            lasts[made.pet_id] = made.version
+    seen: set[str] = set()
+    for pet_id, last in lasts.items():
+        answers = {number: await history.answer_at(pet_id, number) for number in range(1, last + 1)}
+        for earlier, later in {(number, number + 1) for number in range(1, last)} | {(1, last), (last // 2 or 1, last)}:
+            clusters, images, ends = await difference(history, earlier, later, pet_id=pet_id)
+            result = applied(answers[earlier], clusters, images, ends)
+            assert result == but_for_metrics(answers[later], result)
+            seen |= {each.change for each in clusters} | {each.change for each in images}
+    assert {"appeared", "changed", "moved"} <= seen
+    assert ({"merged", "rescored"} <= seen) == ("merges" in recorded)
 
 
 @pytest.mark.parametrize("seed", range(2))
