@@ -28,6 +28,8 @@ TABLES = {
     "pinned_versions",
     "projection_generations",
     "projection_positions",
+    "rebuild_partitions",
+    "rebuild_runs",
 }
 
 
