@@ -1,6 +1,15 @@
 """`python -m app`: every command of the service. `--help` lists them."""
 
-from app.commands import dead_letters, prepare, roles  # noqa: F401 - importing registers the commands
+from app.commands import (  # noqa: F401 - importing registers the commands
+    backfill,
+    dead_letters,
+    pins,
+    prepare,
+    rebuild,
+    retention,
+    roles,
+    seed,
+)
 from app.commands.command_line import command_line
 
 if __name__ == "__main__":

@@ -191,7 +191,10 @@ class Settings(BaseSettings):
     database_ssl_mode: SslMode = Field(default_factory=lambda known: "require" if _managed(known) else "disable")
     """TLS towards Postgres. Default `disable` in `local` and `development`, else `require`."""
     retention_days: Positive = 90
-    """Days of history to keep in Postgres. Has no effect yet: the retention job is not part of this release."""
+    """Days of history to keep in Postgres: versions, beside the pinned ones and each pet's last, and dead letters that
+    were requeued or discarded."""
+    retention_interval_seconds: Seconds = 3600.0
+    """How often the projectors delete what is older."""
 
     # Images
     storage_service_url: str = Field(default="http://localhost:8000", pattern=r"^https?://[^\s]+$")

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import msgspec
 
+from projections.cursors import decode_cursor, encode_cursor
 from projections.queries import load
-from projections.reader import decode_cursor, encode_cursor
 from projections.text import moment
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp

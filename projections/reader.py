@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
 from projections.answers import read_at, read_latest
+from projections.cursors import decode_cursor, encode_cursor
 from projections.queries import load
 from schemas.answers import ClusterAnswer
 from schemas.errors import InvalidInput
@@ -18,7 +16,6 @@ from schemas.headers import timestamp
 from schemas.public import FailedImageReport, JobState
 
 MAX_PAGE: Final = 500
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _failed_images = msgspec.json.Decoder(tuple[FailedImageReport, ...])
 
 
@@ -74,6 +71,14 @@ class ClusterReader:
         rows = await self._pool.fetch(load("list_jobs_of_pet"), pet_id, before, key, limit)
         return [_job(row) for row in rows]
 
+    async def jobs_by_status(self, status: JobState, limit: int, before_cursor: str | None = None) -> list[JobRow]:
+        """A page of all pets' jobs that have this state now, newest first. Raises InvalidInput as `jobs_of_pet`."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput("limit", f"must be between 1 and {MAX_PAGE}, got {limit}")
+        before, key = decode_cursor(before_cursor) if before_cursor else (None, None)
+        rows = await self._pool.fetch(load("list_jobs_by_status"), status, before, key, limit)
+        return [_job(row) for row in rows]
+
     async def jobs_by_id(self, job_id: str, pet_id: str | None = None) -> list[JobRow]:
         """The jobs that carry this id, newest first: of one pet at most one, without `pet_id` of up to 100 pets."""
         return [_job(row) for row in await self._pool.fetch(load("list_jobs_by_id"), job_id, pet_id)]
@@ -81,21 +86,6 @@ class ClusterReader:
     async def ping(self) -> None:
         """Returns when Postgres answers."""
         await self._pool.fetchval("SELECT 1")
-
-
-def encode_cursor(enqueued_at: datetime, key: UUID) -> str:
-    """The opaque cursor of a job's row."""
-    micros = (enqueued_at - _EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(f"{micros}/{key.hex}".encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
-    """Where a cursor points. Raises InvalidInput for one that was not made here."""
-    try:
-        micros, key = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("/")
-        return _EPOCH + timedelta(microseconds=int(micros)), UUID(hex=key)
-    except (ValueError, OverflowError, binascii.Error) as error:
-        raise InvalidInput("cursor", "is not one that this service gave out") from error
 
 
 def _job(row: Any) -> JobRow:

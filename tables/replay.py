@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import MutableMapping
 
 import msgspec
 
@@ -18,12 +19,15 @@ from tables.store import PetStore
 class LogReplay:
     """Feed it the records of one partition in order, from the beginning.
 
-    `only_pet` skips the facts of other pets; facts about the partition are always folded.
+    `only_pet` skips the facts of other pets; facts about the partition are always folded. `rows`: where the state is
+    kept, and from where a replay goes on; a dict unless given.
     """
 
-    def __init__(self, partition: int, only_pet: str | None = None) -> None:
+    def __init__(
+        self, partition: int, only_pet: str | None = None, rows: MutableMapping[bytes, bytes] | None = None
+    ) -> None:
         self.partition = partition
-        self.rows: dict[bytes, bytes] = {}
+        self.rows: MutableMapping[bytes, bytes] = {} if rows is None else rows
         self.refused: list[tuple[int, str]] = []
         self._only = None if only_pet is None else (only_pet.encode(), PARTITION_FACTS_KEY.encode())
         self.store = PetStore(self.rows.get)

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -58,11 +59,20 @@ def postgres(server_root: Path) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database_url(postgres: PostgresServer) -> Iterator[str]:
-    """A fresh, empty database; dropped after the test, whoever is still connected."""
+    """A fresh, empty database."""
+    with fresh_database(postgres) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(postgres: PostgresServer) -> Iterator[str]:
+    """The address of a new database, dropped at the end, whoever is still connected."""
     name = f"test_{uuid.uuid4().hex}"
     _run(_execute(postgres.url, f"CREATE DATABASE {name}"))
-    yield postgres.url.rpartition("/")[0] + f"/{name}"
-    _run(_execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)"))
+    try:
+        yield postgres.url.rpartition("/")[0] + f"/{name}"
+    finally:
+        _run(_execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture

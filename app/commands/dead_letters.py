@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
@@ -14,12 +13,13 @@ import msgspec
 from faust.cli import argument, option
 
 from app.commands.command import SettingsCommand
+from app.commands.operator import operator
 from app.dead_letters.request import Request
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
+from projections.cursors import decode_cursor
 from projections.dead_letter_reader import LetterFilter
 from projections.dead_letters import MAX_WHO
-from projections.reader import decode_cursor
 from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
 
@@ -75,18 +75,14 @@ def _request(options: Mapping[str, Any]) -> Request:
     given = dict(options)
     letters = _filter({name: given.pop(name) for name in FILTER_OPTIONS}, bool(given["ids"]))
     acts = given["verb"] in ACTIONS and (given["ids"] or given["yes"])
-    given |= {"ids": _uuids(given["ids"]), "who": given["who"] or (_user() if acts else ""), "why": given["why"] or ""}
+    given |= {
+        "ids": _uuids(given["ids"]),
+        "who": given["who"] or (operator() if acts else ""),
+        "why": given["why"] or "",
+    }
     request = Request(letters=letters, **given)
     _check(request)
     return request
-
-
-def _user() -> str:
-    """Who runs the command. A container's user may have a number only."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        raise click.UsageError("--who is needed: the operating system has no name for this user") from None
 
 
 def _filter(given: dict[str, str | None], with_ids: bool) -> LetterFilter:

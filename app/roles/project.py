@@ -1,4 +1,4 @@
-"""The projector role: versions and job messages → Postgres and the answer cache; beside it, the sweeper."""
+"""The projector role: versions and job messages → Postgres and the answer cache; beside it, sweeper and retention."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from app.telemetry.health import Check, ping_check
 from projections.cache import AnswerCache
 from projections.frontier import Groups
 from projections.rebuild import LogVersions
+from projections.retention import Retention, RetentionMetrics
 from projections.runner import Projector
 from projections.sweeper import Sweeper, SweeperMetrics
 from projections.telemetry import ProjectorMetrics
@@ -35,27 +36,29 @@ async def _run(role: Role) -> None:
     redis, pool = open_redis(settings), open_pool(settings)
     producer = create_producer(settings, "media-project")
     projector, sweeper = _projector(role, redis, pool, producer), _sweeper(role, pool, producer)
+    retention = _retention(role, pool)
 
     async def readiness() -> dict[str, Check]:
         return {
             "redis": await ping_check(redis.ping, PING_SECONDS),
             "postgres": await ping_check(lambda: pool.fetchval("SELECT 1"), PING_SECONDS),
             "projector": Check(projector.ready, projector.waits_for or "reading"),
-            "sweeper": sweeper_check(sweeper.waits_for),
+            "sweeper": beside_check(sweeper.waits_for, "sweeping"),
+            "retention": beside_check(retention.waits_for, "trimming"),
         }
 
     async with role.operated(readiness), pool:
         try:
             if await start_producer(producer, stopping):
-                await run_together((projector, sweeper), stopping)
+                await run_together((projector, sweeper, retention), stopping)
         finally:
             await stop_producer(producer)
             await redis.aclose()
 
 
-def sweeper_check(waits_for: str) -> Check:
-    """Always ok: the rows go on without the sweeper, and what it looks for has waited for half an hour already."""
-    return Check(True, f"waiting for {waits_for}" if waits_for else "sweeping")
+def beside_check(waits_for: str, does: str) -> Check:
+    """Always ok: the rows go on without the loops beside the projector, and what those look for can wait."""
+    return Check(True, f"waiting for {waits_for}" if waits_for else does)
 
 
 def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
@@ -101,4 +104,20 @@ def _sweeper(role: Role, pool: Any, producer: Any) -> Sweeper:
         interval_s=settings.sweep_interval_seconds,
         rate_per_s=settings.sweep_rate_per_second,
         metrics=SweeperMetrics(swept=metrics.counter(defs.SWEPT), errors=metrics.counter(defs.SWEEP_ERRORS)),
+    )
+
+
+def _retention(role: Role, pool: Any) -> Retention:
+    settings, metrics = role.settings, role.metrics
+    return Retention(
+        pool=pool,
+        days=settings.retention_days,
+        interval_s=settings.retention_interval_seconds,
+        metrics=RetentionMetrics(
+            removed=lambda table: metrics.counter(defs.RETENTION_REMOVED, table=table),
+            seconds=metrics.histogram(defs.RETENTION_SECONDS),
+            oldest=metrics.gauge(defs.RETENTION_OLDEST),
+            finished=metrics.gauge(defs.RETENTION_FINISHED),
+            errors=metrics.counter(defs.RETENTION_ERRORS),
+        ),
     )

@@ -20,6 +20,7 @@ from app.views.services import WebServices
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
+from projections.history import HistoryReader
 from projections.reader import ClusterReader
 
 
@@ -66,6 +67,7 @@ def run(settings: Settings) -> None:
     )
     services = WebServices(
         reader=ClusterReader(pool),
+        history=HistoryReader(pool),
         cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
         submit=producer.submit,
         letters=LetterDesk(

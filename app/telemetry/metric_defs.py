@@ -136,6 +136,21 @@ SWEPT: Final = CounterDef(
     "media_cluster_swept_commands", "Commands submitted again because their outcome was missing: never normal."
 )
 SWEEP_ERRORS: Final = CounterDef("media_cluster_sweep_errors", "Rounds of the sweeper that failed and were repeated.")
+RETENTION_REMOVED: Final = CounterDef("media_cluster_retention_removed", "Rows deleted by retention.", ("table",))
+RETENTION_SECONDS: Final = HistogramDef(
+    "media_cluster_retention_round_seconds", "One round of retention.", (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
+)
+RETENTION_ERRORS: Final = CounterDef(
+    "media_cluster_retention_errors", "Rounds of retention that failed and were repeated."
+)
+RETENTION_FINISHED: Final = GaugeDef(
+    "media_cluster_retention_finished_timestamp_seconds", "When a round of retention ended last.", mode="livemax"
+)
+RETENTION_OLDEST: Final = GaugeDef(
+    "media_cluster_retention_oldest_timestamp_seconds",
+    "When the oldest version was written that stays, pinned ones apart.",
+    mode="livemostrecent",
+)
 
 # Web
 WEB_REQUESTS: Final = CounterDef("media_cluster_web_requests", "Requests answered.", ("method", "route", "status"))

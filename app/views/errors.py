@@ -31,6 +31,16 @@ class ErrorCode:
 
 
 CLUSTERS_NOT_FOUND: Final = ErrorCode("clusters_not_found", 404, "The pet was never clustered, or was purged.")
+VERSION_NOT_FOUND: Final = ErrorCode(
+    "version_not_found", 404, "The pet has not had this version (yet); a version appears a moment after its job."
+)
+VERSION_REMOVED: Final = ErrorCode(
+    "version_removed", 410, "The pet had this version, but retention has removed it; only a rebuild brings it back."
+)
+CLUSTER_NOT_FOUND: Final = ErrorCode(
+    "cluster_not_found", 404, "The pet has no cluster of this id at this version; `message` tells what became of it."
+)
+IMAGE_NOT_FOUND: Final = ErrorCode("image_not_found", 404, "No kept version of the pet has an image of this id.")
 JOB_NOT_FOUND: Final = ErrorCode(
     "job_not_found", 404, "No job with this id is known; a job appears a moment after it was accepted."
 )
@@ -60,6 +70,10 @@ KAFKA_UNAVAILABLE: Final = ErrorCode(
 
 CATALOGUE: Final = (
     CLUSTERS_NOT_FOUND,
+    VERSION_NOT_FOUND,
+    VERSION_REMOVED,
+    CLUSTER_NOT_FOUND,
+    IMAGE_NOT_FOUND,
     JOB_NOT_FOUND,
     AMBIGUOUS_JOB_ID,
     INVALID_PARAMETER,

@@ -63,7 +63,7 @@ async def list_jobs(services: WebServices, request: web.Request) -> web.Response
         raise ApiError(errors.STORE_UNAVAILABLE) from None
     page = rows[:limit]
     meta = {"next_cursor": page[-1].cursor if len(rows) > limit else None}
-    return json_response(envelope(struct_bytes([_public(row) for row in page]), meta))
+    return json_response(envelope(struct_bytes([public_job(row) for row in page]), meta))
 
 
 async def get_job(services: WebServices, request: web.Request) -> web.Response:
@@ -82,7 +82,7 @@ async def get_job(services: WebServices, request: web.Request) -> web.Response:
         raise ApiError(errors.JOB_NOT_FOUND)
     if len(found) > 1:
         raise ApiError(errors.AMBIGUOUS_JOB_ID)
-    return json_response(envelope(struct_bytes(_public(found[0]))))
+    return json_response(envelope(struct_bytes(public_job(found[0]))))
 
 
 def page_limit(text: str | None, most: int) -> int:
@@ -94,7 +94,8 @@ def page_limit(text: str | None, most: int) -> int:
     return int(text)
 
 
-def _public(row: JobRow) -> dict[str, Any]:
+def public_job(row: JobRow) -> dict[str, Any]:
+    """A job as answers show it."""
     fields = msgspec.structs.asdict(row)
     del fields["cursor"]
     return fields

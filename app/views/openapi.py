@@ -22,10 +22,13 @@ from app.views.responses import json_bytes, json_response
 from app.views.route import Answer, Parameter, Route, RouteHandler
 from app.views.services import WebServices
 from projections.dead_letter_reader import DeadLetterDetail, DeadLetterRow
+from projections.history import PetDifference, VersionRow
+from projections.members import MemberRow, PlaceRow
 from projections.reader import JobRow
 from schemas.answers import ClusterAnswer
 
 _REF: Final = "#/components/schemas/"
+_CURSOR: Final = {"type": ["string", "null"]}
 _UNAUTHORIZED: Final = Answer(401, "The token is absent or wrong.", "Detail")
 
 
@@ -84,7 +87,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "in": parameter.place,
-        "required": parameter.place == "path",
+        "required": parameter.required or parameter.place == "path",
         "description": parameter.meaning,
         "schema": {"type": parameter.kind, **parameter.limits},
     }
@@ -106,6 +109,7 @@ def _content(schema: str, content_type: str) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     structs = (
         *(ClusterAnswer, JobRow, Check),
+        *(VersionRow, PetDifference, MemberRow, PlaceRow),
         *(DeadLetterRow, DeadLetterDetail, LetterBody, LettersBody, ActedData, CountedData),
     )
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF + "{name}")
@@ -116,7 +120,7 @@ def _schemas() -> dict[str, Any]:
     codes = {"type": "string", "enum": [code.code for code in CATALOGUE], "description": _catalogue()}
     error = _object(code=codes, message={"type": "string"}, field={"type": "string"}, count={"type": "integer"})
     error["required"] = ["code", "message"]
-    cursor = {"type": ["string", "null"]}
+    count = {"type": "integer"}
     return {
         **schemas,
         "ClusterJobBody": job_body_schema(_REF + "{model}"),
@@ -130,16 +134,24 @@ def _schemas() -> dict[str, Any]:
             checks={"type": "object", "additionalProperties": {"$ref": f"{_REF}Check"}},
         ),
         "ClustersEnvelope": _envelope({"$ref": f"{_REF}ClusterAnswer"}),
+        "AsOfEnvelope": _envelope({"$ref": f"{_REF}ClusterAnswer"}, _object(as_of={"type": "string"})),
+        "VersionsEnvelope": _page_of("VersionRow"),
+        "PlacesEnvelope": _page_of("PlaceRow"),
+        "MembersEnvelope": _page_of("MemberRow", version=count, member_count=count),
+        "DifferenceEnvelope": _envelope({"$ref": f"{_REF}PetDifference"}, _object(next_cursor=_CURSOR)),
         "JobEnvelope": _envelope({"$ref": f"{_REF}JobRow"}),
-        "JobsEnvelope": _envelope({"type": "array", "items": {"$ref": f"{_REF}JobRow"}}, _object(next_cursor=cursor)),
+        "JobsEnvelope": _page_of("JobRow"),
         "DeadLetterEnvelope": _envelope({"$ref": f"{_REF}DeadLetterDetail"}),
-        "DeadLettersEnvelope": _envelope(
-            {"type": "array", "items": {"$ref": f"{_REF}DeadLetterRow"}}, _object(next_cursor=cursor)
-        ),
+        "DeadLettersEnvelope": _page_of("DeadLetterRow"),
         "ActedEnvelope": _envelope({"$ref": f"{_REF}ActedData"}),
         "CountedEnvelope": _envelope({"$ref": f"{_REF}CountedData"}),
         "ErrorEnvelope": _envelope({"type": "null"}, error=error),
     }
+
+
+def _page_of(row: str, **meta: Any) -> dict[str, Any]:
+    items = {"type": "array", "items": {"$ref": f"{_REF}{row}"}}
+    return _envelope(items, _object(**meta, next_cursor=_CURSOR))
 
 
 def _envelope(data: Any, meta: Any = None, error: Any = None) -> dict[str, Any]:

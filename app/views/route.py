@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import web
 
@@ -15,13 +15,17 @@ RouteHandler = Callable[[WebServices, web.Request], Awaitable[web.Response]]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter in the path, the query or the headers. `kind`: its JSON schema type; `limits`: the rest of it."""
+    """A parameter in the path, the query or the headers. `kind`: its JSON schema type; `limits`: the rest of it.
+
+    `required`: whether it must be there; one in the path always is.
+    """
 
     name: str
     place: Literal["path", "query", "header"]
     meaning: str
     kind: Literal["string", "integer"] = "string"
     limits: Mapping[str, Any] = field(default_factory=dict)
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Route:
-    """One method on one path. `token`: whether it needs the token. `body`: component of the request body, if any."""
+    """One method on one path. `token`: whether it needs the token. `body`: component of the request body, if any.
+
+    `only_known`: whether a query with any parameter that is not among `parameters` is refused.
+    """
 
     method: Literal["GET", "POST"]
     path: str
@@ -48,3 +55,20 @@ class Route:
     token: bool = True
     parameters: tuple[Parameter, ...] = field(default=())
     body: str = ""
+    only_known: bool = False
+
+
+ERROR: Final = "ErrorEnvelope"
+PET: Final = Parameter(
+    "pet_id",
+    "path",
+    "The pet's id: 1 to 128 characters of A-Z a-z 0-9 . _ : - (no pet has any other, so that none is found).",
+)
+NONE_MATCH: Final = Parameter("If-None-Match", "header", "ETag of the answer that the caller holds.")
+UNCHANGED: Final = Answer(304, "The caller holds this version already.", headers=("ETag",))
+CURSOR: Final = Parameter("cursor", "query", "`meta.next_cursor` of the page before.")
+
+
+def page_size(rows: str, most: int) -> Parameter:
+    """The parameter `limit` of a list of `rows`."""
+    return Parameter("limit", "query", f"{rows} on a page, 1 to {most}.", "integer", {"minimum": 1, "maximum": most})

@@ -7,20 +7,13 @@ from typing import Final, get_args
 
 from app.views import clusters, dead_letters, health, jobs
 from app.views.echo import MAX_ECHO_BYTES
-from app.views.route import Answer, Parameter, Route
+from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
+from app.views.route import CURSOR, ERROR, NONE_MATCH, PET, UNCHANGED, Answer, Parameter, Route, page_size
 from projections.dead_letter_reader import FilterState, Subject
 from schemas.dead_letters import ActionKind
 
-_PET: Final = Parameter(
-    "pet_id",
-    "path",
-    "The pet's id: 1 to 128 characters of A-Z a-z 0-9 . _ : - (no pet has any other, so that none is found).",
-)
-_NONE_MATCH: Final = Parameter("If-None-Match", "header", "ETag of the answer that the caller holds.")
-_UNCHANGED: Final = Answer(304, "The caller holds this version already.", headers=("ETag",))
 _STATUS: Final = "Status"
 _DETAIL: Final = "Detail"
-_ERROR: Final = "ErrorEnvelope"
 
 _HEALTH: Final = (
     Route(
@@ -91,19 +84,13 @@ _JOBS: Final = (
         jobs.list_jobs,
         (
             Answer(200, "A page.", "JobsEnvelope"),
-            Answer(422, "A parameter is not valid.", _ERROR),
-            Answer(503, "Postgres does not answer.", _ERROR),
+            Answer(422, "A parameter is not valid.", ERROR),
+            Answer(503, "Postgres does not answer.", ERROR),
         ),
         parameters=(
-            _PET,
-            Parameter(
-                "limit",
-                "query",
-                f"Jobs on a page, 1 to {jobs.MAX_PAGE}.",
-                "integer",
-                {"minimum": 1, "maximum": jobs.MAX_PAGE},
-            ),
-            Parameter("cursor", "query", "`meta.next_cursor` of the page before."),
+            PET,
+            page_size("Jobs", jobs.MAX_PAGE),
+            CURSOR,
         ),
     ),
     Route(
@@ -114,10 +101,10 @@ _JOBS: Final = (
         jobs.get_job,
         (
             Answer(200, "The job.", "JobEnvelope"),
-            Answer(404, "No such job is known (yet).", _ERROR),
-            Answer(409, "Several pets have a job with this id.", _ERROR),
-            Answer(422, "`pet_id` is not a valid id.", _ERROR),
-            Answer(503, "Postgres does not answer.", _ERROR),
+            Answer(404, "No such job is known (yet).", ERROR),
+            Answer(409, "Several pets have a job with this id.", ERROR),
+            Answer(422, "`pet_id` is not a valid id.", ERROR),
+            Answer(503, "Postgres does not answer.", ERROR),
         ),
         parameters=(
             Parameter("job_id", "path", "The job's id, of the same form as a pet's; no job has any other."),
@@ -135,11 +122,11 @@ _CLUSTERS: Final = (
         clusters.get_clusters,
         (
             Answer(200, "The clusters.", "ClusterAnswer", headers=("ETag",)),
-            _UNCHANGED,
+            UNCHANGED,
             Answer(404, "The pet was never clustered, or was purged.", _DETAIL),
             Answer(503, "Neither Redis nor Postgres answers.", _DETAIL),
         ),
-        parameters=(_PET, _NONE_MATCH),
+        parameters=(PET, NONE_MATCH),
     ),
     Route(
         "GET",
@@ -149,11 +136,11 @@ _CLUSTERS: Final = (
         clusters.get_latest,
         (
             Answer(200, "The clusters.", "ClustersEnvelope", headers=("ETag",)),
-            _UNCHANGED,
-            Answer(404, "The pet was never clustered, or was purged.", _ERROR),
-            Answer(503, "Neither Redis nor Postgres answers.", _ERROR),
+            UNCHANGED,
+            Answer(404, "The pet was never clustered, or was purged.", ERROR),
+            Answer(503, "Neither Redis nor Postgres answers.", ERROR),
         ),
-        parameters=(_PET, _NONE_MATCH),
+        parameters=(PET, NONE_MATCH),
     ),
     Route(
         "POST",
@@ -162,7 +149,7 @@ _CLUSTERS: Final = (
         "Drop the pet's cached answer.",
         clusters.invalidate,
         (Answer(202, "`removed`, or `noop` when none was cached.", _STATUS), Answer(503, "Redis is away.", _DETAIL)),
-        parameters=(_PET,),
+        parameters=(PET,),
     ),
 )
 
@@ -170,7 +157,7 @@ _LETTER: Final = Parameter("id", "path", "The letter's id, a UUID.")
 _LETTERS: Final = "/internal/dead-letters"
 _TIME: Final = {"format": "date-time"}
 _BROKEN_BODY: Final = Answer(400, "The body breaks off, or is not compressed as its header says.", _DETAIL)
-_LETTERS_UNAVAILABLE: Final = Answer(503, "Postgres or Kafka does not answer; send the same again.", _ERROR)
+_LETTERS_UNAVAILABLE: Final = Answer(503, "Postgres or Kafka does not answer; send the same again.", ERROR)
 
 
 def _act_on_one(kind: ActionKind, summary: str, refusal: str) -> Route:
@@ -185,10 +172,10 @@ def _act_on_one(kind: ActionKind, summary: str, refusal: str) -> Route:
                 202, "The broker has the actions; a repeat gives the same ones and changes nothing.", "ActedEnvelope"
             ),
             _BROKEN_BODY,
-            Answer(404, "No such letter is known (yet).", _ERROR),
-            Answer(409, refusal, _ERROR),
+            Answer(404, "No such letter is known (yet).", ERROR),
+            Answer(409, refusal, ERROR),
             Answer(413, "The body is too large.", _DETAIL),
-            Answer(422, "The body is not valid.", _ERROR),
+            Answer(422, "The body is not valid.", ERROR),
             _LETTERS_UNAVAILABLE,
         ),
         parameters=(_LETTER,),
@@ -211,9 +198,9 @@ def _act_on_all(kind: ActionKind, summary: str) -> Route:
                 202, "The broker has the actions. `refused` names letters that nothing was done about.", "ActedEnvelope"
             ),
             _BROKEN_BODY,
-            Answer(409, "The filter takes another number of letters now, or too many.", _ERROR),
+            Answer(409, "The filter takes another number of letters now, or too many.", ERROR),
             Answer(413, "The body is too large.", _DETAIL),
-            Answer(422, "The body is not valid.", _ERROR),
+            Answer(422, "The body is not valid.", ERROR),
             _LETTERS_UNAVAILABLE,
         ),
         body="LettersBody",
@@ -229,8 +216,8 @@ _DEAD_LETTERS: Final = (
         dead_letters.list_letters,
         (
             Answer(200, "A page.", "DeadLettersEnvelope"),
-            Answer(422, "A parameter is not valid, or not known.", _ERROR),
-            Answer(503, "Postgres does not answer.", _ERROR),
+            Answer(422, "A parameter is not valid, or not known.", ERROR),
+            Answer(503, "Postgres does not answer.", ERROR),
         ),
         parameters=(
             Parameter("state", "query", "`open` unless given.", limits={"enum": get_args(FilterState)}),
@@ -240,14 +227,8 @@ _DEAD_LETTERS: Final = (
             Parameter("job_id", "query", "Of this job."),
             Parameter("since", "query", "Failed at this time or later, RFC 3339.", limits=_TIME),
             Parameter("until", "query", "Failed before this time, RFC 3339.", limits=_TIME),
-            Parameter(
-                "limit",
-                "query",
-                f"Letters on a page, 1 to {dead_letters.MAX_PAGE}.",
-                "integer",
-                {"minimum": 1, "maximum": dead_letters.MAX_PAGE},
-            ),
-            Parameter("cursor", "query", "`meta.next_cursor` of the page before."),
+            page_size("Letters", dead_letters.MAX_PAGE),
+            CURSOR,
         ),
     ),
     Route(
@@ -258,8 +239,8 @@ _DEAD_LETTERS: Final = (
         dead_letters.get_letter,
         (
             Answer(200, "The letter.", "DeadLetterEnvelope"),
-            Answer(404, "No such letter is known (yet).", _ERROR),
-            Answer(503, "Postgres does not answer.", _ERROR),
+            Answer(404, "No such letter is known (yet).", ERROR),
+            Answer(503, "Postgres does not answer.", ERROR),
         ),
         parameters=(_LETTER,),
     ),
@@ -271,4 +252,5 @@ _DEAD_LETTERS: Final = (
     _act_on_all("discard", "Mark a filter's letters as done with; a count first."),
 )
 
-ROUTES: Final = (*_HEALTH, *_JOBS, *_CLUSTERS, *_DEAD_LETTERS)
+# The first route that fits a path answers it: fixed words stand before parameters.
+ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *_CLUSTERS, *CLUSTER_HISTORY, *_DEAD_LETTERS)

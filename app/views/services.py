@@ -13,10 +13,12 @@ from redis.exceptions import RedisError
 from app.dead_letters.desk import LetterDesk
 from app.telemetry.health import Check, Readiness
 from app.telemetry.metrics import Metrics
+from projections.history import HistoryReader
 from projections.reader import JobRow
 from schemas.answers import ClusterAnswer
 from schemas.commands import EmbedImages
 from schemas.errors import RetryLater
+from schemas.public import JobState
 
 CACHE_ERRORS = (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError)
 
@@ -38,6 +40,10 @@ class Reader(Protocol):
 
     async def jobs_by_id(self, job_id: str, pet_id: str | None = None) -> list[JobRow]:
         """The jobs that carry this id: the pet's, or without `pet_id` those of several pets."""
+        ...
+
+    async def jobs_by_status(self, status: JobState, limit: int, before_cursor: str | None = None) -> list[JobRow]:
+        """A page of all pets' jobs in a state, newest first. Raises InvalidInput for a bad cursor."""
         ...
 
     async def ping(self) -> None:
@@ -79,6 +85,7 @@ class WebServices:
     """The collaborators of the views. `timeout`: seconds that one call of a store may take."""
 
     reader: Reader
+    history: HistoryReader
     cache: Cache
     submit: Submit
     letters: LetterDesk

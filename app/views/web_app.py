@@ -17,6 +17,7 @@ from faust.web.base import BlueprintManager
 
 from app.faust_environment import NO_ENVIRONMENT
 from app.views.auth import require_token
+from app.views.history_request import refuse_unknown
 from app.views.middleware import answer_and_measure
 from app.views.openapi import with_documentation
 from app.views.route import Route
@@ -105,8 +106,11 @@ def _bare_app(host: str, port: int, data_dir: Path, application: dict[str, Any])
 
 def _view(route: Route, services: WebServices) -> type[View]:
     """A view class with exactly the route's method; a GET answers HEAD too."""
+    known = frozenset(parameter.name for parameter in route.parameters if parameter.place == "query")
 
     async def answer(_self: View, request: web.Request, **_path: str) -> web.Response:
+        if route.only_known:
+            refuse_unknown(request.query, known)
         return await route.handler(services, request)
 
     def get_methods(_self: View) -> set[str]:

@@ -31,6 +31,7 @@ from app.local.kafka import KafkaServer
 from projections.jobs import RecordedCommand, record_commands
 from projections.migrate import upgrade
 from schemas.commands import EmbedImages
+from schemas.ids import cluster_id
 from schemas.topics import Topics
 from tests.contract.test_wire_http import VERSION, until_ready
 from tests.contract.web_rig import DEADLINE_SECONDS, TOKEN, Api, Stores, serving
@@ -48,7 +49,22 @@ SUBMIT: Final = "POST /internal/cluster-jobs"
 BEYOND_SCHEMAS: Final = "holds a whole number of more than 64 bits"
 """What the document can only tell in words, because JSON schemas do not tell whole numbers from others."""
 _NOW: Final = datetime(2026, 11, 21, tzinfo=UTC)
-KNOWN: Final = {"pet_id": VERSION.pet_id, "job_id": VERSION.job_id}
+KNOWN: Final = {
+    "pet_id": VERSION.pet_id,
+    "job_id": VERSION.job_id,
+    "version": VERSION.version,
+    "cluster": cluster_id(VERSION.pet_id, 0),
+    "image_id": VERSION.members[0].image_id,
+}
+READ: Final = (
+    "pets/{pet_id}/clusters",
+    "pets/{pet_id}/clusters/{version}",
+    "pets/{pet_id}/clusters/{cluster}/members",
+    "pets/{pet_id}/versions",
+    "pets/{pet_id}/images/{image_id}",
+    "jobs",
+)
+"""Routes below /internal of which some generated request is to be answered with data."""
 
 
 @pytest.fixture
@@ -71,7 +87,8 @@ def test_every_answer_is_a_documented_one(base_url: str) -> None:
     # That the generated requests get behind the doors, not only up to them.
     assert 202 in seen[SUBMIT, GenerationMode.POSITIVE]
     assert 422 in seen[SUBMIT, GenerationMode.NEGATIVE]
-    assert 200 in seen["GET /internal/pets/{pet_id}/clusters", GenerationMode.POSITIVE]
+    for path in READ:
+        assert 200 in seen[f"GET /internal/{path}", GenerationMode.POSITIVE], path
 
 
 def _operations(schema: Any) -> Iterator[Any]:

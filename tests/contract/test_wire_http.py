@@ -456,7 +456,7 @@ async def test_invalidate_drops_the_cached_answer_only(api: Api) -> None:
 
 
 async def test_jobs_are_listed_newest_first_in_pages(api: Api) -> None:
-    await _record_jobs(api, [("101", f"job-{n}") for n in range(5)])
+    await record_jobs(api, [("101", f"job-{n}") for n in range(5)])
     seen: list[str] = []
     cursor = ""
     for size in (2, 2, 1):
@@ -479,7 +479,7 @@ async def test_a_bad_parameter_is_named(api: Api, query: str, field: str) -> Non
 
 
 async def test_a_job_is_found_by_its_id(api: Api) -> None:
-    await _record_jobs(api, [("101", "job-1"), ("102", "same"), ("103", "same")])
+    await record_jobs(api, [("101", "job-1"), ("102", "same"), ("103", "same")])
     async with api.pool.acquire() as connection:
         at = "2026-11-21T08:00:00.000000+00:00"
         succeeded = JobStatus(pet_id="101", job_id="job-1", status="succeeded", at=at, version=3, placed=2)
@@ -598,7 +598,7 @@ async def _read_jobs(kafka: KafkaServer, topics: Topics) -> list[Any]:
         await consumer.stop()
 
 
-async def _record_jobs(api: Api, jobs: list[tuple[str, str]]) -> None:
+async def record_jobs(api: Api, jobs: list[tuple[str, str]]) -> None:
     async with api.pool.acquire() as connection:
         for second, (pet_id, job_id) in enumerate(jobs):
             moment = datetime(2026, 11, 21, 7, 0, second, tzinfo=UTC)

@@ -24,6 +24,7 @@ from app.views.services import WebServices
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
+from projections.history import HistoryReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
 from projections.reader import ClusterReader
@@ -124,6 +125,7 @@ async def serving(
     async with pool:
         services = WebServices(
             reader=ClusterReader(pool),
+            history=HistoryReader(pool),
             cache=AnswerCache(redis, namespace="test.clusters", ttl_seconds=600),
             submit=producer.submit,
             letters=LetterDesk(

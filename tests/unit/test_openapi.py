@@ -28,6 +28,7 @@ def registered(tmp_path: Path, pages: bool) -> set[tuple[str, str]]:
     unused: Any = None
     services = WebServices(
         reader=unused,
+        history=unused,
         cache=unused,
         submit=unused,
         letters=unused,

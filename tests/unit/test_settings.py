@@ -237,7 +237,7 @@ def test_the_configuration_page_is_up_to_date() -> None:
     [
         ("cluster_stream_maxlen", "dead-letter stream"),
         ("cluster_max_attempts", "waits in a retry topic"),
-        ("retention_days", "not part of this release"),
+        ("retention_days", "beside the pinned ones"),
     ],
 )
 def test_what_a_setting_does_not_do_is_not_promised(setting: str, truth: str) -> None:

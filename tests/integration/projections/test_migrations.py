@@ -25,8 +25,11 @@ TABLES = {
     "dead_letter_actions",
     "dead_letters",
     "pet_clusters",
+    "pinned_versions",
     "projection_generations",
     "projection_positions",
+    "rebuild_partitions",
+    "rebuild_runs",
 }
 
 
@@ -76,7 +79,7 @@ async def test_the_documents_columns_indexes_and_enum_are_there(pool: Any) -> No
     assert enum == ["queued", "processing", "succeeded", "failed"]
     indexes = " ".join(await pool.fetchval("SELECT array_agg(indexdef) FROM pg_indexes WHERE schemaname = 'public'"))
     assert "ON public.pet_clusters USING btree (pet_id, created_at DESC)" in indexes
-    assert "ON public.cluster_members USING btree (image_id)" in indexes
+    assert "ON public.cluster_members USING btree (image_id, pet_id, since_version DESC)" in indexes
     assert "ON public.cluster_jobs USING btree (pet_id) WHERE (status <> 'succeeded'::cluster_job_status)" in indexes
     assert "UNIQUE INDEX pet_clusters_pet_version ON public.pet_clusters USING btree (pet_id, version)" in indexes
     assert "UNIQUE INDEX cluster_members_pkey ON public.cluster_members USING btree (cluster_id, image_id)" in indexes

@@ -60,7 +60,12 @@ async def test_a_reader_that_does_not_end_holds_up_no_other_reader(database_url:
 
 @pytest.mark.parametrize(
     ("begun", "index", "revision"),
-    [("0001", "cluster_job_commands_next_key", "0001"), ("0002", "cluster_jobs_without_end", "0002")],
+    [
+        ("0001", "cluster_job_commands_next_key", "0001"),
+        ("0002", "cluster_jobs_without_end", "0002"),
+        ("0003", "cluster_members_begun", "0003"),
+        ("0004", "cluster_members_ended", "0004"),
+    ],
 )
 async def test_a_migration_that_was_killed_while_it_built_an_index_is_repeated(
     database_url: str, begun: str, index: str, revision: str

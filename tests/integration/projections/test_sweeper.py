@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from structlog.testing import capture_logs
 
 from app.local.kafka import KafkaServer
-from app.roles.project import sweeper_check
+from app.roles.project import beside_check
 from app.telemetry.health import readiness_document
 from projections.cache import AnswerCache
 from projections.queries import load
@@ -219,7 +219,7 @@ async def test_a_sweeper_that_waits_says_so_and_makes_the_role_no_less_ready(
             return bool(sweeper.waits_for)
 
         await eventually(waits)
-        status, body = readiness_document({"sweeper": sweeper_check(sweeper.waits_for)})
+        status, body = readiness_document({"sweeper": beside_check(sweeper.waits_for, "sweeping")})
         await sweeper.stop()
     assert (status, msgspec.json.decode(body)["checks"]["sweeper"]["detail"]) == (200, "waiting for Kafka: RetryLater")
     assert {entry["event"] for entry in logs} == {"sweeper_waits"}

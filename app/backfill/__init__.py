@@ -1,0 +1,1 @@
+"""Backfill: jobs for pets that were there before the service."""

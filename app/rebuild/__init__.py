@@ -1,0 +1,1 @@
+"""Rebuilding a projection from the log: the processes, what the operator sees, the order of things."""

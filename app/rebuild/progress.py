@@ -1,0 +1,100 @@
+"""What the operator sees of a rebuild: a bar with rate and time left, or a JSON line a second. Used by `rebuild.py`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from projections.shadow.runs import Mark
+
+EVERY_SECONDS: Final = 1.0
+
+
+@dataclass
+class Tally:
+    """The marks of all partitions, and since when they were counted."""
+
+    marks: dict[int, Mark] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
+
+    def told(self, mark: Mark) -> None:
+        """Take a partition's newest mark."""
+        self.marks[mark.partition] = mark
+
+    def figures(self) -> dict[str, Any]:
+        """events, images, offsets done and in all, events_per_second, seconds_left (None while nothing is known)."""
+        marks = self.marks.values()
+        done, total = sum(mark.next_offset for mark in marks), sum(mark.end_offset for mark in marks)
+        seconds = time.monotonic() - self.begun
+        events = sum(mark.events for mark in marks)
+        rate = events / seconds if seconds > 0 else 0.0
+        return {
+            "events": events,
+            "versions": sum(mark.versions for mark in marks),
+            "images": sum(mark.images for mark in marks),
+            "done": done,
+            "total": total,
+            "events_per_second": round(rate, 1),
+            "seconds_left": round((total - done) * seconds / done, 1) if done else None,
+        }
+
+
+class Display:
+    """`say` for a step, `show` for progress. `as_json`: a line of JSON each, for programs."""
+
+    def __init__(self, out: TextIO, *, as_json: bool) -> None:
+        self._out = out
+        self._as_json = as_json
+        self._console = Console(file=out, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} events/s"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=as_json,
+        )
+        self._task: Any = None
+        self._next = 0.0
+
+    def say(self, step: str, **details: Any) -> None:
+        """A step and what came of it."""
+        if self._as_json:
+            print(json.dumps({"step": step, **details}), file=self._out, flush=True)
+        else:
+            told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in details.items())
+            self._console.print(f"{step}{': ' if told else ''}{told}", soft_wrap=True)
+
+    def following(self, tally: Tally) -> Callable[[Mark], None]:
+        """What takes marks and shows them, at most once a second."""
+
+        def told(mark: Mark) -> None:
+            tally.told(mark)
+            if time.monotonic() >= self._next:
+                self._next = time.monotonic() + EVERY_SECONDS
+                self._show(tally.figures())
+
+        return told
+
+    def end(self, tally: Tally) -> None:
+        """Show the last figures and take the bar away."""
+        self._show(tally.figures())
+        self._bar.stop()
+
+    def _show(self, figures: dict[str, Any]) -> None:
+        if self._as_json:
+            print(json.dumps({"step": "copying", **figures}), file=self._out, flush=True)
+            return
+        if self._task is None:
+            self._bar.start()
+            self._task = self._bar.add_task("copying", total=None, rate=0)
+        self._bar.update(
+            self._task, completed=figures["done"], total=figures["total"], rate=f"{figures['events_per_second']:,.0f}"
+        )

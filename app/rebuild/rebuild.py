@@ -1,0 +1,205 @@
+"""The order of a rebuild of the Postgres projection: copy, index, catch up, compare, swap. Run by `app.rebuild.run`.
+
+Each step may be killed; the next start finds in `rebuild_runs` and `rebuild_partitions` what is done and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from app import VERSION
+from app.rebuild.progress import Display, Tally
+from app.rebuild.workers import copy_all
+from projections.shadow import runs, schema
+from projections.shadow.bulk import BulkJob
+from projections.shadow.catch_up import CatchUp, StateLost
+from projections.shadow.compare import Comparison, compare
+from projections.shadow.reading import log_consumer
+from projections.shadow.runs import Run
+from projections.shadow.snapshots import write_snapshots
+from projections.shadow.swap import roll_back, swap
+from projections.urls import driver_url
+from schemas.errors import StopProcess
+from schemas.topics import Topics
+
+NEAR_END: Final = 100
+"""Events left of the log at which the swap begins; they are folded while the projector waits."""
+SWAP_TRIES: Final = 5
+SWAP_PAUSE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where everything is. `state`: folder for the fold's state, removed when the rebuild has ended."""
+
+    database_url: str
+    bootstrap_servers: str
+    topics: Topics
+    state: Path
+    processes: int
+
+
+class Rebuild:
+    """One rebuild; raises StopProcess when another one runs, or when going on makes no sense."""
+
+    def __init__(self, place: Place, display: Display) -> None:
+        self._place = place
+        self._display = display
+        self._partitions: list[int] = []
+
+    async def build(self) -> Comparison:
+        """Build the shadow, or go on with one that was begun, and compare it with the live rows. Swaps nothing."""
+        async with self._alone() as connection, self._consumer() as consumer:
+            run = await runs.begin(connection, VERSION)
+            run = await self._copy(connection, run)
+            async with self._followed(run) as following:
+                await self._follow(connection, consumer, following)
+            await runs.note_state(connection, run.generation, "built")
+            return await self._compare(connection, run)
+
+    async def swap(self) -> int:
+        """Put a built shadow in place; returns its generation."""
+        async with self._alone() as connection, self._consumer() as consumer:
+            run = await runs.last(connection, ("built",))
+            if run is None:
+                raise StopProcess("there is no shadow that was built; run `rebuild` first")
+            async with self._followed(run) as following:
+                await self._follow(connection, consumer, following)
+                await self._swap(connection, consumer, run, following)
+            shutil.rmtree(self._folder(run), ignore_errors=True)
+            self._display.say("swapped", generation=run.generation, kept=schema.kept_name(run.generation))
+            return run.generation
+
+    async def roll_back(self) -> None:
+        """Put back what the last swap has replaced."""
+        async with self._alone() as connection, self._consumer() as consumer:
+            run = await runs.last(connection, ("swapped",))
+            if run is None:
+                raise StopProcess("no rebuild has been swapped in")
+            versions = await roll_back(connection, run, consumer, self._place.topics.pet_versions.name)
+            self._display.say("rolled back", generation=run.generation, versions_since=versions)
+
+    async def give_up(self) -> None:
+        """Remove a shadow that was begun, and the tables that the last swap has kept."""
+        async with self._alone() as connection:
+            run = await runs.last(connection, ("building", "built"))
+            if run is not None:
+                await schema.drop(connection, schema.shadow_name(run.generation))
+                await runs.note_state(connection, run.generation, "given_up")
+                shutil.rmtree(self._folder(run), ignore_errors=True)
+                self._display.say("given up", generation=run.generation)
+
+    async def _copy(self, connection: Any, run: Run) -> Run:
+        shadow = schema.shadow_name(run.generation)
+        await schema.create(connection, shadow)
+        missing = [number for number in self._partitions if not self._is_copied(run, number)]
+        self._display.say("copying", generation=run.generation, partitions=len(missing), of=len(self._partitions))
+        tally = Tally(dict(run.marks))
+        jobs = [self._job(run, number) for number in missing]
+        await copy_all(jobs, self._place.processes, self._display.following(tally))
+        self._display.end(tally)
+        self._display.say("indexing")
+        await schema.index(connection, shadow)
+        snapshots = await write_snapshots(connection, shadow)
+        self._display.say("indexed", snapshots=snapshots)
+        found = await runs.last(connection, ("building", "built"))
+        assert found is not None, "the run was begun under our lock"
+        return found
+
+    async def _follow(self, connection: Any, consumer: Any, following: Sequence[CatchUp]) -> None:
+        """Until little is left; what comes while we follow is followed, too."""
+        while (left := sum([await each.lag(consumer) for each in following])) > NEAR_END:
+            self._display.say("catching up", events_left=left)
+            for each in following:
+                await each.follow(consumer, connection)
+
+    async def _compare(self, connection: Any, run: Run) -> Comparison:
+        found = await compare(connection, schema.shadow_name(run.generation))
+        self._display.say("compared", pets=found.pets, differing=found.differing)
+        for each in found.differences:
+            where = f"from version {each.first_version}" if each.first_version else "one side lacks it"
+            self._display.say("differs", pet=each.pet_id, tables=" ".join(each.parts), where=where)
+        return found
+
+    async def _swap(self, connection: Any, consumer: Any, run: Run, following: Sequence[CatchUp]) -> None:
+        for attempt in range(1, SWAP_TRIES + 1):
+            try:
+                await swap(connection, run, following, consumer, self._place.topics.pet_versions.name)
+                return
+            except asyncpg.LockNotAvailableError:
+                self._display.say("a reader holds the tables", attempt=attempt)
+                if attempt == SWAP_TRIES:
+                    raise StopProcess("the live tables were not free; run `rebuild --swap` again") from None
+                await asyncio.sleep(SWAP_PAUSE_SECONDS)
+
+    def _is_copied(self, run: Run, number: int) -> bool:
+        return number in run.marks and run.marks[number].copied
+
+    def _job(self, run: Run, number: int) -> BulkJob:
+        return BulkJob(
+            database_url=driver_url(self._place.database_url),
+            bootstrap_servers=self._place.bootstrap_servers,
+            topic=self._place.topics.pet_log.name,
+            partition=number,
+            generation=run.generation,
+            schema=schema.shadow_name(run.generation),
+            state_folder=self._folder(run) / str(number),
+        )
+
+    def _folder(self, run: Run) -> Path:
+        return self._place.state / str(run.generation)
+
+    @asynccontextmanager
+    async def _followed(self, run: Run) -> AsyncIterator[list[CatchUp]]:
+        """What follows the log for each partition."""
+        async with AsyncExitStack() as opened:
+            following = []
+            for number, mark in run.marks.items():
+                try:
+                    each = CatchUp(
+                        self._place.topics.pet_log.name,
+                        run.generation,
+                        schema.shadow_name(run.generation),
+                        mark,
+                        self._folder(run) / str(number),
+                    )
+                except StateLost as error:
+                    raise StopProcess(f"{error}; give it up (`rebuild --give-up`) and begin anew") from error
+                opened.callback(each.close)
+                following.append(each)
+            yield following
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[Any]:
+        """A connection that holds the turn."""
+        connection = await asyncpg.connect(
+            driver_url(self._place.database_url), server_settings={"statement_timeout": "0"}
+        )
+        try:
+            if not await runs.take_turn(connection):
+                raise StopProcess("another rebuild is under way")
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[Any]:
+        consumer = log_consumer(self._place.bootstrap_servers, self._place.topics.pet_log.name)
+        await consumer.start()
+        try:
+            found = consumer.partitions_for_topic(self._place.topics.pet_log.name)
+            if not found:
+                raise StopProcess(f"the log {self._place.topics.pet_log.name} is not there")
+            self._partitions = sorted(found)
+            consumer.unsubscribe()
+            yield consumer
+        finally:
+            await consumer.stop()

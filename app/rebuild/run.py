@@ -1,0 +1,48 @@
+"""From the command line's verb to the rebuild. Called by `app.commands.rebuild`."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TextIO
+
+from aiokafka.errors import KafkaError
+
+from app.rebuild.estimate import estimate
+from app.rebuild.progress import Display
+from app.rebuild.rebuild import Place, Rebuild
+from app.settings import Settings
+from projections.away import POSTGRES_ERRORS
+from schemas.errors import StopProcess, UnknownVersion
+
+Verb = Literal["build", "swap", "rollback", "give-up", "dry-run"]
+
+
+async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, out: TextIO) -> int:
+    """Do it and print it; returns the exit code. Raises StopProcess when it cannot be done."""
+    display = Display(out, as_json=as_json)
+    place = Place(
+        database_url=settings.database_url.get_secret_value(),
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        topics=settings.topics(),
+        state=settings.data_dir / "rebuild",
+        processes=processes if processes > 0 else os.cpu_count() or 1,
+    )
+    work = Rebuild(place, display)
+    try:
+        if verb == "build":
+            return 1 if (await work.build()).differing else 0
+        if verb == "swap":
+            await work.swap()
+        elif verb == "rollback":
+            await work.roll_back()
+        elif verb == "give-up":
+            await work.give_up()
+        else:
+            await estimate(place, display)
+        return 0
+    except UnknownVersion as error:
+        raise StopProcess(f"the log holds facts of a newer release: {error}") from error
+    except POSTGRES_ERRORS as error:
+        raise StopProcess(f"Postgres: {type(error).__name__}: {error}; run it again, it goes on") from error
+    except KafkaError as error:
+        raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error

@@ -1,0 +1,61 @@
+"""Copies partitions in processes side by side; what they have done comes back through a queue. Used by `rebuild.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Any, Final
+
+from projections.shadow.bulk import BulkJob, copy_partition
+from projections.shadow.runs import Mark
+
+LOOK_SECONDS: Final = 0.2
+
+_marks: Any = None
+
+
+async def copy_all(jobs: Sequence[BulkJob], processes: int, told: Callable[[Mark], None]) -> list[Mark]:
+    """Copy the partitions, at most `processes` at a time; `told` hears of progress. Raises what one of them raises."""
+    context = multiprocessing.get_context("spawn")
+    marks = context.Queue()
+    loop = asyncio.get_running_loop()
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(marks,)) as pool:
+        copying = [loop.run_in_executor(pool, _copy, job) for job in jobs]
+        done = asyncio.gather(*copying)
+        try:
+            while not done.done():
+                await asyncio.wait({done}, timeout=LOOK_SECONDS)
+                _drain(marks, told)
+            return list(await done)
+        finally:
+            for each in copying:
+                each.cancel()
+            for process in (pool._processes or {}).values():
+                if not done.done() or done.exception() is not None:
+                    process.terminate()
+
+
+def _drain(marks: Any, told: Callable[[Mark], None]) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            told(marks.get_nowait())
+
+
+def _begin(marks: Any) -> None:
+    global _marks
+    _marks = marks
+
+
+def _copy(job: BulkJob) -> Mark:
+    mark = asyncio.run(copy_partition(job, partial(_tell)))
+    _tell(mark)
+    return mark
+
+
+def _tell(mark: Mark) -> None:
+    _marks.put(mark)

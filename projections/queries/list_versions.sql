@@ -1,0 +1,7 @@
+-- List a pet's versions before one, newest first.
+SELECT version, updated_at, cluster_count, image_count, unclustered_count, job_id, model, policy_id,
+       log_partition, log_offset
+FROM pet_clusters
+WHERE pet_id = $1 AND version < $2
+ORDER BY version DESC
+LIMIT $3

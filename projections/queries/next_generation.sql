@@ -1,0 +1,2 @@
+-- A generation's number, given once.
+SELECT nextval('generation_numbers')

@@ -1,0 +1,116 @@
+"""One partition's whole history: folded from the log and copied into the shadow, in one transaction. A process each.
+
+Killed in the middle, nothing of it is there; the next start begins this partition anew, and finds the others done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+from aiokafka import TopicPartition
+
+from projections.bulk_rows import COLUMNS, BulkRows
+from projections.shadow import runs
+from projections.shadow.fold_state import FoldState, forget
+from projections.shadow.reading import log_consumer, log_end, read
+from projections.shadow.runs import Mark
+from tables.replay import LogReplay
+
+COPY_ROWS: Final = 20_000
+"""Rows that are gathered before they are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class BulkJob:
+    """What a process needs to know; may be sent to another one."""
+
+    database_url: str
+    bootstrap_servers: str
+    topic: str
+    partition: int
+    generation: int
+    schema: str
+    state_folder: Path
+
+
+async def copy_partition(job: BulkJob, progress: Callable[[Mark], None] = lambda mark: None) -> Mark:
+    """Fold the partition up to where it ends now and copy the rows; its mark is noted in the same transaction.
+
+    Raises UnknownVersion for a newer release's fact: a rebuild cannot go past it.
+    """
+    forget(job.state_folder)
+    state = FoldState(job.state_folder)
+    consumer = log_consumer(job.bootstrap_servers)
+    connection: Any = await asyncpg.connect(job.database_url, server_settings={"statement_timeout": "0"})
+    try:
+        await consumer.start()
+        async with connection.transaction():
+            mark = await _fold_and_copy(job, consumer, connection, state, progress)
+            await runs.mark(connection, job.generation, mark)
+        state.offset = mark.next_offset
+        return mark
+    finally:
+        await consumer.stop()
+        await connection.close()
+        state.close()
+
+
+async def _fold_and_copy(
+    job: BulkJob, consumer: Any, connection: Any, state: FoldState, progress: Callable[[Mark], None]
+) -> Mark:
+    tp = TopicPartition(job.topic, job.partition)
+    replay, bulk, sink = LogReplay(job.partition, rows=state), BulkRows(), _Copy(connection, job.schema)
+    mark = Mark(job.partition, end_offset=await log_end(consumer, tp))
+    async for records, reached in read(consumer, tp, 0, mark.end_offset):
+        versions = images = 0
+        for record in records:
+            version = replay.feed(record.offset, record.key, record.value)
+            if version is not None:
+                bulk.apply(version)
+                versions += 1
+                images += len(version.members)
+        await sink.add(bulk.take())
+        mark = replace(
+            mark,
+            next_offset=reached,
+            events=mark.events + len(records),
+            versions=mark.versions + versions,
+            images=mark.images + images,
+        )
+        progress(mark)
+    await sink.finish(bulk)
+    return replace(mark, copied=True, next_offset=mark.end_offset)
+
+
+class _Copy:
+    """Gathers rows and sends them by COPY, in the tables' order."""
+
+    def __init__(self, connection: Any, schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+        self._waiting: dict[str, list[Any]] = {table: [] for table in COLUMNS}
+
+    async def add(self, rows: dict[str, list[Any]]) -> None:
+        """Take rows; send them when there are many."""
+        for table, each in rows.items():
+            self._waiting[table] += each
+        if sum(map(len, self._waiting.values())) >= COPY_ROWS:
+            await self._send()
+
+    async def finish(self, bulk: BulkRows) -> None:
+        """Send the rest, and the rows that hold."""
+        for table, row in bulk.holding():
+            self._waiting[table].append(row)
+        await self._send()
+
+    async def _send(self) -> None:
+        for table, rows in self._waiting.items():
+            if rows:
+                await self._connection.copy_records_to_table(
+                    table, schema_name=self._schema, records=rows, columns=COLUMNS[table]
+                )
+                self._waiting[table] = []

@@ -1,0 +1,83 @@
+"""What the log has got since a partition was copied: folded on from there, written by the live projector's statements.
+
+The statements find the shadow's tables by the search path of their transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from aiokafka import TopicPartition
+
+from projections.postgres import Applied, apply_version
+from projections.shadow import runs
+from projections.shadow.fold_state import FoldState
+from projections.shadow.reading import log_end, read
+from projections.shadow.runs import Mark
+from projections.shadow.schema import LIVE
+from schemas.errors import ServiceError, StopProcess
+from tables.replay import LogReplay
+
+BETWEEN: Final = -1
+"""The offset of a state that is folded on while the rows are not committed."""
+
+
+class StateLost(ServiceError):
+    """The fold's state does not belong to the rows: a batch was cut off. The partition is to be copied anew."""
+
+
+class CatchUp:
+    """Follows the log for one partition; `close` lets its state go. `mark` says how far the shadow is."""
+
+    def __init__(self, topic: str, generation: int, schema: str, mark: Mark, state_folder: Path) -> None:
+        self._tp = TopicPartition(topic, mark.partition)
+        self._generation = generation
+        self._schema = schema
+        self.mark = mark
+        self._state = FoldState(state_folder)
+        if self._state.offset != mark.next_offset:
+            self._state.close()
+            raise StateLost(f"partition {mark.partition}: the rows stand at {mark.next_offset}, the fold elsewhere")
+        self._replay = LogReplay(mark.partition, rows=self._state)
+
+    def close(self) -> None:
+        """Let the state go."""
+        self._state.close()
+
+    async def lag(self, consumer: Any) -> int:
+        """Offsets of the log that are not in the shadow yet."""
+        return await log_end(consumer, self._tp) - self.mark.next_offset
+
+    async def follow(self, consumer: Any, connection: Any) -> int:
+        """Bring the shadow to where the log ends now; how many versions that took. Commits batch by batch, unless the
+        caller holds a transaction.
+        """
+        end, applied = await log_end(consumer, self._tp), 0
+        async for records, reached in read(consumer, self._tp, self.mark.next_offset, end):
+            self._state.offset = BETWEEN
+            versions = [
+                version
+                for record in records
+                if (version := self._replay.feed(record.offset, record.key, record.value)) is not None
+            ]
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL search_path TO {self._schema}, {LIVE}")
+                for version in versions:
+                    outcome = await apply_version(connection, version)
+                    if not isinstance(outcome, Applied):
+                        raise StopProcess(f"{version.pet_id}: version {version.version} does not follow: {outcome}")
+                self.mark = replace(
+                    self.mark,
+                    next_offset=reached,
+                    end_offset=end,
+                    events=self.mark.events + len(records),
+                    versions=self.mark.versions + len(versions),
+                    images=self.mark.images + sum(len(version.members) for version in versions),
+                )
+                await runs.mark(connection, self._generation, self.mark)
+                await connection.execute(f"SET LOCAL search_path TO {LIVE}")
+            self._state.offset = reached
+            applied += len(versions)
+        return applied

@@ -1,0 +1,63 @@
+"""The fold's rows of one partition, in a RocksDB folder: a rebuild's fold needs no memory for them and can go on later.
+
+`offset` says up to where the log has been folded into them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Final
+
+from rocksdict import Options, Rdict
+
+_OFFSET: Final = b"\xff/next-offset"
+
+
+class FoldState(MutableMapping[bytes, bytes]):
+    """Rows by key. Close it; one process at a time may hold it open."""
+
+    def __init__(self, folder: Path) -> None:
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._rows = Rdict(str(folder), options)
+
+    @property
+    def offset(self) -> int:
+        """The next offset of the log to be folded."""
+        stored = self._rows.get(_OFFSET)
+        return int(stored) if stored is not None else 0
+
+    @offset.setter
+    def offset(self, offset: int) -> None:
+        self._rows[_OFFSET] = str(offset).encode()
+
+    def close(self) -> None:
+        """Write out and let go."""
+        self._rows.close()
+
+    def __getitem__(self, key: bytes) -> bytes:
+        value: bytes | None = self._rows.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self._rows[key] = value
+
+    def __delitem__(self, key: bytes) -> None:
+        self._rows.delete(key)
+
+    def __iter__(self) -> Iterator[bytes]:
+        keys: Iterator[bytes] = self._rows.keys()
+        return (key for key in keys if key != _OFFSET)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def forget(folder: Path) -> None:
+    """Remove the folder; the next state there is empty."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""What a rebuild has done so far, as rows: for going on after a kill, for progress bars, for `--rollback`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from projections.queries import load
+
+RunState = Literal["building", "built", "swapped", "rolled_back", "given_up"]
+
+LOCK: Final = 0x6D636C72
+"""Advisory lock of the one rebuild that may run ("mclr")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a partition is. `copied`: its history stands in the shadow up to `next_offset`, in full."""
+
+    partition: int
+    copied: bool = False
+    next_offset: int = 0
+    end_offset: int = 0
+    events: int = 0
+    versions: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A rebuild. `positions`: the live projector's next offsets of the version topic when it was swapped."""
+
+    generation: int
+    state: RunState
+    marks: dict[int, Mark] = field(default_factory=dict)
+    positions: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def events(self) -> int:
+        """Folded so far."""
+        return sum(mark.events for mark in self.marks.values())
+
+    @property
+    def left(self) -> int:
+        """Offsets that lie ahead, as far as the ends are known."""
+        return sum(max(0, mark.end_offset - mark.next_offset) for mark in self.marks.values())
+
+
+async def take_turn(connection: Any) -> bool:
+    """Whether no other rebuild runs; the lock is held until the connection ends."""
+    return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK))
+
+
+async def begin(connection: Any, code: str) -> Run:
+    """The run that was not finished, else a new one with the next generation."""
+    unfinished = await last(connection, ("building", "built"))
+    if unfinished is not None:
+        return unfinished
+    generation = await connection.fetchval(load("insert_rebuild_run"), code)
+    return Run(generation, "building")
+
+
+async def last(connection: Any, states: tuple[RunState, ...]) -> Run | None:
+    """The newest run in one of the states."""
+    row = await connection.fetchrow(load("read_rebuild_run"), list(states))
+    if row is None:
+        return None
+    marks = [Mark(*mark) for mark in await connection.fetch(load("read_rebuild_marks"), row["generation"])]
+    positions = {int(number): offset for number, offset in msgspec.json.decode(row["positions"]).items()}
+    return Run(row["generation"], row["state"], {mark.partition: mark for mark in marks}, positions)
+
+
+async def mark(connection: Any, generation: int, mark: Mark) -> None:
+    """Note how far a partition is."""
+    await connection.execute(
+        load("upsert_rebuild_mark"),
+        generation,
+        mark.partition,
+        mark.copied,
+        mark.next_offset,
+        mark.end_offset,
+        mark.events,
+        mark.versions,
+        mark.images,
+    )
+
+
+async def note_state(
+    connection: Any, generation: int, state: RunState, positions: dict[int, int] | None = None
+) -> None:
+    """Note how the run stands."""
+    told = None if positions is None else msgspec.json.encode({str(k): v for k, v in positions.items()}).decode()
+    await connection.execute(load("update_rebuild_run"), generation, state, told)

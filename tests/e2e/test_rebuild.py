@@ -1,0 +1,178 @@
+"""A projection is built anew beside a running service, compared, swapped in under readers, and swapped back."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app.rebuild.progress import Display
+from app.rebuild.rebuild import Place, Rebuild
+from projections.shadow import runs
+from schemas.errors import StopProcess
+from tests.e2e.conftest import album_ids
+from tests.e2e.service import REPOSITORY, Service
+
+PETS = ("rex", "tom", "kit")
+
+
+async def fill(service: Service, pets: tuple[str, ...], jobs: range) -> None:
+    """Jobs of four photos each."""
+    ids = album_ids()
+    named = []
+    for number in jobs:
+        for pet in pets:
+            named.append(f"{pet}-{number}")
+            service.publish(pet, named[-1], ids[4 * number : 4 * number + 4])
+    for job_id in named:
+        assert (await service.job(job_id))["status"] == "succeeded"
+
+
+def place(service: Service, tmp_path: Path) -> Place:
+    return Place(service.database_url, service.bootstrap_servers, service.topics, tmp_path / "rebuild", 2)
+
+
+def rebuild(service: Service, tmp_path: Path) -> tuple[Rebuild, io.StringIO]:
+    out = io.StringIO()
+    return Rebuild(place(service, tmp_path), Display(out, as_json=True)), out
+
+
+def steps(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+async def answers(service: Service) -> dict[str, Any]:
+    """Each pet's answer without its generation."""
+    found = {pet: dict(await service.clusters(pet)) for pet in PETS}
+    for answer in found.values():
+        del answer["generation"]
+    return found
+
+
+@asynccontextmanager
+async def reading(service: Service) -> AsyncIterator[list[tuple[int, int]]]:
+    """Reads each pet's answer from Postgres all the time; (status, version) of each read."""
+    reads: list[tuple[int, int]] = []
+
+    async def read() -> None:
+        while True:
+            for pet in PETS:
+                service.redis.delete(f"{service.namespace}:state:{pet}")
+                status, answer = await service.get(f"/internal/pets/{pet}/clusters")
+                reads.append((status, answer["version"] if status == 200 else -1))
+
+    task = asyncio.create_task(read())
+    try:
+        yield reads
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - a reader's count sets no event
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def filled(stopped_service: Service) -> Service:
+    stopped_service.start()
+    await fill(stopped_service, PETS, range(4))
+    return stopped_service
+
+
+async def test_a_shadow_equals_the_live_rows_and_takes_their_place_without_a_failed_read(
+    filled: Service, tmp_path: Path
+) -> None:
+    work, out = rebuild(filled, tmp_path)
+    found = await work.build()
+    assert (found.pets, found.differing) == (len(PETS), 0), steps(out)
+    await fill(filled, PETS, range(4, 6))
+    before = await answers(filled)
+    async with reading(filled) as reads:
+        await until(lambda: len(reads) >= 30)
+        generation = await work.swap()
+        swapped = len(reads)
+        await until(lambda: len(reads) >= swapped + 30)
+    assert {status for status, _ in reads} == {200}
+    assert await answers(filled) == before
+    _, answer = await filled.get(f"/internal/pets/{PETS[0]}/clusters")
+    assert answer["generation"] == generation
+
+    await fill(filled, PETS, range(6, 8))
+    grown = await answers(filled)
+    assert {pet: answer["version"] for pet, answer in grown.items()} == dict.fromkeys(PETS, 8)
+
+    await work.roll_back()
+    assert await answers(filled) == grown, "with the versions that came since"
+    await fill(filled, PETS, range(8, 9))
+    again, _ = rebuild(filled, tmp_path)
+    assert (await again.build()).differing == 0
+    await again.give_up()
+
+
+async def test_what_differs_is_named_with_its_first_version_and_mended_by_the_swap(
+    filled: Service, tmp_path: Path
+) -> None:
+    right = await answers(filled)
+    connection = await asyncpg.connect(filled.database_url)
+    try:
+        await connection.execute(
+            "UPDATE cluster_members SET score = 0.123 WHERE pet_id = $1 AND since_version = 3", PETS[1]
+        )
+        await connection.execute("DELETE FROM cluster_heroes WHERE pet_id = $1 AND since_version = 2", PETS[2])
+    finally:
+        await connection.close()
+    work, out = rebuild(filled, tmp_path)
+    found = await work.build()
+    assert [(each.pet_id, each.parts, each.first_version) for each in found.differences] == [
+        (PETS[2], ("heroes",), 2),
+        (PETS[1], ("members",), 3),
+    ]
+    assert [each["pet"] for each in steps(out) if each["step"] == "differs"] == [PETS[2], PETS[1]]
+    await work.swap()
+    for pet in PETS:
+        filled.redis.delete(f"{filled.namespace}:state:{pet}")
+    assert await answers(filled) == right
+
+
+async def test_two_rebuilds_at_once_are_refused(filled: Service, tmp_path: Path) -> None:
+    connection = await asyncpg.connect(filled.database_url)
+    try:
+        assert await runs.take_turn(connection)
+        work, _ = rebuild(filled, tmp_path)
+        with pytest.raises(StopProcess, match="another rebuild"):
+            await work.build()
+    finally:
+        await connection.close()
+
+
+async def test_killed_in_the_middle_the_next_one_goes_on(filled: Service, tmp_path: Path) -> None:
+    settings = filled.env("web") | {"DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "app", "rebuild", "--json", "--processes", "1"]
+    process = await asyncio.create_subprocess_exec(
+        *command, env=settings, cwd=REPOSITORY, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    async for line in process.stdout:
+        if json.loads(line)["step"] == "copying" and json.loads(line).get("done"):
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+    again = await asyncio.create_subprocess_exec(*command, env=settings, cwd=REPOSITORY, stdout=subprocess.PIPE)
+    out, _ = await again.communicate()
+    assert again.returncode == 0, out
+    told = [json.loads(line) for line in out.splitlines()]
+    assert told[-1] == {"step": "compared", "pets": len(PETS), "differing": 0}

@@ -1,0 +1,112 @@
+"""`python -m app seed`: what the API's reader then answers, and where it is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.seed import Seeded, samples, seed
+from projections.migrate import upgrade
+from projections.pool import create_pool
+from projections.reader import ClusterReader
+from schemas.answers import encode_answer
+from schemas.errors import StopProcess
+from tests.integration.projections.test_retention import answers
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Any]:
+    async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
+        yield opened
+
+
+@pytest.fixture
+def command(tmp_path: Path, database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(*arguments: str, **variables: str) -> Any:
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": database_url}
+        return subprocess.run(
+            [sys.executable, "-m", "app", "seed", *arguments],
+            env={**environment, **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    return run
+
+
+async def test_an_empty_database_answers_for_the_samples(pool: Any, command: Any) -> None:
+    done = command("--pets", "2", "--versions", "8")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2 pets: 16 versions written, 0 were there\n", "")
+    reader = ClusterReader(pool)
+    latest = await reader.latest_answer("seed-pet-2")
+    assert latest is not None
+    assert latest.version == 8
+    assert {cluster.label for cluster in latest.clusters} == {"Sofa", "Garden", "Sleeping"}
+    assert all(cluster.member_count >= 2 and cluster.hero_image_id for cluster in latest.clusters)
+    assert latest.unclustered
+    assert latest.metrics.coverage == {"portrait": 0.8}
+    assert list(await answers(pool, "seed-pet-1", 8)) == list(range(1, 9))
+    jobs = await reader.jobs_of_pet("seed-pet-1", 50)
+    assert [(job.status, job.version, job.placed + job.failed == job.image_count) for job in jobs] == [
+        ("succeeded", version, True) for version in range(8, 0, -1)
+    ]
+    assert [job.failed_images[0].kind for job in jobs if job.failed] == ["not_found", "not_found"]
+
+
+async def test_a_repeat_changes_nothing_and_more_versions_go_on(pool: Any, database_url: str, command: Any) -> None:
+    upgrade(database_url)
+    assert await seed(pool, pets=1, versions=4) == Seeded(written=4, present=0)
+    first = await answers(pool, "seed-pet-1", 4)
+    assert command("--pets", "1", "--versions", "4").stdout == "1 pets: 0 versions written, 4 were there\n"
+    assert await seed(pool, pets=1, versions=6) == Seeded(written=2, present=4)
+    grown = await answers(pool, "seed-pet-1", 6)
+    assert {number: grown[number] for number in first} == first
+
+
+async def test_the_samples_are_the_same_in_every_database(pool: Any, database_url: str) -> None:
+    upgrade(database_url)
+    await seed(pool, pets=1, versions=5)
+    other = database_url + "_other"
+    await pool.execute(f"CREATE DATABASE {other.rpartition('/')[2]}")
+    upgrade(other)
+    async with create_pool(other, size=1, statement_timeout_ms=20_000, ssl_mode="disable") as second:
+        await seed(second, pets=1, versions=7)
+        mine, others = await answers(pool, "seed-pet-1", 5), await answers(second, "seed-pet-1", 5)
+    await pool.execute(f"DROP DATABASE {other.rpartition('/')[2]}")
+    assert mine == others
+    assert [sample.version.version for sample in samples(3, 4)] == [1, 2, 3, 4]
+
+
+async def test_a_pet_that_is_no_sample_is_left_alone(pool: Any, database_url: str) -> None:
+    upgrade(database_url)
+    await seed(pool, pets=1, versions=2)
+    await pool.execute("UPDATE pet_clusters SET model = 'effnet@1' WHERE version = 2")
+    before = await answers(pool, "seed-pet-1", 3)
+    with pytest.raises(StopProcess, match=r"seed-pet-1 .* model is effnet@1"):
+        await seed(pool, pets=1, versions=3)
+    assert await answers(pool, "seed-pet-1", 3) == before
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_it_is_refused_where_real_pets_are(command: Any, environment: str, database_url: str) -> None:
+    done = command(ENVIRONMENT=environment, INTERNAL_TOKEN="secret", DATABASE_SSL_MODE="disable")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"stopped: ENVIRONMENT: is {environment}; seed runs in local and development only\n"
+
+
+async def test_the_answer_is_what_the_views_send(pool: Any, command: Any) -> None:
+    assert command("--pets", "1", "--versions", "3", ENVIRONMENT="development", INTERNAL_TOKEN="x").returncode == 0
+    answer = await ClusterReader(pool).latest_answer("seed-pet-1")
+    assert answer is not None
+    assert b'"seed-pet-1-cluster-0"' in encode_answer(answer)
