@@ -14,7 +14,7 @@ from app.telemetry.logging import configure_logging
 
 
 class rebuild(SettingsCommand):
-    r"""Build the projection anew from the log, compare it, put it in place.
+    r"""Build the projection anew from the log, compare, swap it in.
 
     Without options: builds a shadow beside the live tables, catches up with the log and prints what differs; nothing is
     swapped. The same again goes on where a run was killed.
