@@ -77,7 +77,7 @@ async def _compare_some(connection: Any, shadow: str, bounds: list[tuple[str, in
         found.differing += 1
         if len(found.differences) < LISTED:
             first = await _first_version(connection, shadow, pet_id, oldest, common) if common else 0
-            digests = ("".join(row[part][:8] for part in PARTS) for row in (live[pet_id], theirs[pet_id]))
+            digests = ("".join((row[part] or "")[:8] for part in PARTS) for row in (live[pet_id], theirs[pet_id]))
             found.differences.append(Difference(pet_id, parts or PARTS, first, *digests))
 
 
