@@ -35,6 +35,10 @@ class InvalidInput(DeadLetter):
         self.field = field
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, str]]:
+        """An error of a worker process is told to its parent."""
+        return type(self), (self.field, self.reason)
+
 
 class UnknownVersion(DeadLetter):
     """A message whose type or version this release does not know."""

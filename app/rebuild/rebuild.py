@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,16 @@ import asyncpg
 from app import VERSION
 from app.rebuild.progress import Display, Tally
 from app.rebuild.workers import copy_all
+from projections.cache import AnswerCache
+from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.bulk import BulkJob
-from projections.shadow.catch_up import CatchUp, StateLost
+from projections.shadow.catch_up import CatchUp
 from projections.shadow.compare import Comparison, compare
 from projections.shadow.reading import log_consumer
 from projections.shadow.runs import Run
 from projections.shadow.snapshots import write_snapshots
-from projections.shadow.swap import roll_back, swap
+from projections.shadow.swap import bring_kept_forward, roll_back, swap
 from projections.urls import driver_url
 from schemas.errors import StopProcess
 from schemas.topics import Topics
@@ -34,11 +36,14 @@ NEAR_END: Final = 100
 """Events left of the log at which the swap begins; they are folded while the projector waits."""
 SWAP_TRIES: Final = 5
 SWAP_PAUSE_SECONDS: Final = 2.0
+PETS_AT_A_TIME: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where everything is. `state`: folder for the fold's state, removed when the rebuild has ended."""
+
+    cache: AnswerCache
 
     database_url: str
     bootstrap_servers: str
@@ -60,7 +65,7 @@ class Rebuild:
         async with self._alone() as connection, self._consumer() as consumer:
             run = await runs.begin(connection, VERSION)
             run = await self._copy(connection, run)
-            async with self._followed(run) as following:
+            async with self._followed(consumer, run) as following:
                 await self._follow(connection, consumer, following)
             await runs.note_state(connection, run.generation, "built")
             return await self._compare(connection, run)
@@ -71,21 +76,35 @@ class Rebuild:
             run = await runs.last(connection, ("built",))
             if run is None:
                 raise StopProcess("there is no shadow that was built; run `rebuild` first")
-            async with self._followed(run) as following:
+            await runs.check_code(connection, run, VERSION)
+            before = await runs.last(connection, ("swapped",))
+            async with self._followed(consumer, run) as following:
                 await self._follow(connection, consumer, following)
-                await self._swap(connection, consumer, run, following)
+                generation = await self._patiently(
+                    lambda: swap(connection, run, following, consumer, self._place.topics.pet_versions.name)
+                )
             shutil.rmtree(self._folder(run), ignore_errors=True)
-            self._display.say("swapped", generation=run.generation, kept=schema.kept_name(run.generation))
-            return run.generation
+            if before is not None:
+                await schema.drop(connection, schema.kept_name(before.generation))
+            self._display.say("swapped", generation=generation, kept=schema.kept_name(run.generation))
+            await self._drop_cached(connection)
+            return generation
 
     async def roll_back(self) -> None:
         """Put back what the last swap has replaced."""
         async with self._alone() as connection, self._consumer() as consumer:
-            run = await runs.last(connection, ("swapped",))
-            if run is None:
-                raise StopProcess("no rebuild has been swapped in")
-            versions = await roll_back(connection, run, consumer, self._place.topics.pet_versions.name)
-            self._display.say("rolled back", generation=run.generation, versions_since=versions)
+            run = await runs.last(connection, ("swapped", "rolled_back"))
+            if run is None or run.state == "rolled_back":
+                raise StopProcess("there is nothing to go back to: no rebuild is swapped in")
+            if not await schema.exists(connection, schema.kept_name(run.generation)):
+                raise StopProcess(f"there is nothing to go back to: {schema.kept_name(run.generation)} is gone")
+            await runs.check_code(connection, run, VERSION)
+            topic = self._place.topics.pet_versions.name
+            self._display.say("bringing the kept tables forward")
+            forward = await bring_kept_forward(connection, run, consumer, topic)
+            generation = await self._patiently(lambda: roll_back(connection, forward, consumer, topic))
+            self._display.say("rolled back", of=run.generation, generation=generation)
+            await self._drop_cached(connection)
 
     async def give_up(self) -> None:
         """Remove a shadow that was begun, and the tables that the last swap has kept."""
@@ -95,7 +114,14 @@ class Rebuild:
                 await schema.drop(connection, schema.shadow_name(run.generation))
                 await runs.note_state(connection, run.generation, "given_up")
                 shutil.rmtree(self._folder(run), ignore_errors=True)
-                self._display.say("given up", generation=run.generation)
+            swapped = await runs.last(connection, ("swapped",))
+            if swapped is not None:
+                await schema.drop(connection, schema.kept_name(swapped.generation))
+            self._display.say(
+                "given up",
+                shadow=schema.shadow_name(run.generation) if run else "none",
+                kept=schema.kept_name(swapped.generation) if swapped else "none",
+            )
 
     async def _copy(self, connection: Any, run: Run) -> Run:
         shadow = schema.shadow_name(run.generation)
@@ -129,16 +155,23 @@ class Rebuild:
             self._display.say("differs", pet=each.pet_id, tables=" ".join(each.parts), where=where)
         return found
 
-    async def _swap(self, connection: Any, consumer: Any, run: Run, following: Sequence[CatchUp]) -> None:
+    async def _patiently(self, change: Callable[[], Awaitable[int]]) -> int:
+        """Repeat a change of tables that a reader holds up; it fails before it has done anything."""
         for attempt in range(1, SWAP_TRIES + 1):
             try:
-                await swap(connection, run, following, consumer, self._place.topics.pet_versions.name)
-                return
+                return await change()
             except asyncpg.LockNotAvailableError:
                 self._display.say("a reader holds the tables", attempt=attempt)
-                if attempt == SWAP_TRIES:
-                    raise StopProcess("the live tables were not free; run `rebuild --swap` again") from None
                 await asyncio.sleep(SWAP_PAUSE_SECONDS)
+        raise StopProcess("the live tables were not free; run the same again")
+
+    async def _drop_cached(self, connection: Any) -> None:
+        """Cached answers were made of the rows before: views read through to the new ones."""
+        dropped, after = 0, ""
+        while rows := await connection.fetch(load("list_pets"), after, PETS_AT_A_TIME):
+            after = rows[-1]["pet_id"]
+            dropped += sum([await self._place.cache.invalidate(row["pet_id"]) for row in rows])
+        self._display.say("dropped cached answers", answers=dropped)
 
     def _is_copied(self, run: Run, number: int) -> bool:
         return number in run.marks and run.marks[number].copied
@@ -158,22 +191,21 @@ class Rebuild:
         return self._place.state / str(run.generation)
 
     @asynccontextmanager
-    async def _followed(self, run: Run) -> AsyncIterator[list[CatchUp]]:
+    async def _followed(self, consumer: Any, run: Run) -> AsyncIterator[list[CatchUp]]:
         """What follows the log for each partition."""
         async with AsyncExitStack() as opened:
             following = []
             for number, mark in run.marks.items():
-                try:
-                    each = CatchUp(
-                        self._place.topics.pet_log.name,
-                        run.generation,
-                        schema.shadow_name(run.generation),
-                        mark,
-                        self._folder(run) / str(number),
-                    )
-                except StateLost as error:
-                    raise StopProcess(f"{error}; give it up (`rebuild --give-up`) and begin anew") from error
+                each = CatchUp(
+                    self._place.topics.pet_log.name,
+                    run.generation,
+                    schema.shadow_name(run.generation),
+                    mark,
+                    self._folder(run) / str(number),
+                )
                 opened.callback(each.close)
+                if await each.restore(consumer):
+                    self._display.say("folded again", partition=number, up_to=mark.next_offset)
                 following.append(each)
             yield following
 

@@ -6,12 +6,15 @@ import os
 from typing import Literal, TextIO
 
 from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
 
+from app.clients import open_redis
 from app.rebuild.estimate import estimate
 from app.rebuild.progress import Display
 from app.rebuild.rebuild import Place, Rebuild
 from app.settings import Settings
 from projections.away import POSTGRES_ERRORS
+from projections.cache import AnswerCache
 from schemas.errors import StopProcess, UnknownVersion
 
 Verb = Literal["build", "swap", "rollback", "give-up", "dry-run"]
@@ -20,7 +23,9 @@ Verb = Literal["build", "swap", "rollback", "give-up", "dry-run"]
 async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, out: TextIO) -> int:
     """Do it and print it; returns the exit code. Raises StopProcess when it cannot be done."""
     display = Display(out, as_json=as_json)
+    redis = open_redis(settings)
     place = Place(
+        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
         database_url=settings.database_url.get_secret_value(),
         bootstrap_servers=settings.kafka_bootstrap_servers,
         topics=settings.topics(),
@@ -46,3 +51,10 @@ async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, 
         raise StopProcess(f"Postgres: {type(error).__name__}: {error}; run it again, it goes on") from error
     except KafkaError as error:
         raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error
+    except RedisError as error:
+        raise StopProcess(
+            f"Redis: {type(error).__name__}: {error}; the rows are in place, but cached answers of the rows before are"
+            f" served until they expire ({settings.cluster_ttl_seconds} s) or their pets change"
+        ) from error
+    finally:
+        await redis.aclose()

@@ -18,6 +18,8 @@ from projections.shadow import runs
 from projections.shadow.fold_state import FoldState, forget
 from projections.shadow.reading import log_consumer, log_end, read
 from projections.shadow.runs import Mark
+from schemas.errors import InvalidInput, StopProcess
+from schemas.versions import PetVersion
 from tables.replay import LogReplay
 
 COPY_ROWS: Final = 20_000
@@ -40,12 +42,24 @@ class BulkJob:
 async def copy_partition(job: BulkJob, progress: Callable[[Mark], None] = lambda mark: None) -> Mark:
     """Fold the partition up to where it ends now and copy the rows; its mark is noted in the same transaction.
 
-    Raises UnknownVersion for a newer release's fact: a rebuild cannot go past it.
+    Waits while a process that outlived its parent still copies it; what that one has copied stands. Raises
+    UnknownVersion for a newer release's fact, StopProcess for a version that no column holds.
     """
+    connection: Any = await asyncpg.connect(job.database_url, server_settings={"statement_timeout": "0"})
+    try:
+        await runs.take_partition(connection, job.partition)
+        copied = await runs.copied_mark(connection, job.generation, job.partition)
+        if copied is not None:
+            return copied
+        return await _copy(job, connection, progress)
+    finally:
+        await connection.close()
+
+
+async def _copy(job: BulkJob, connection: Any, progress: Callable[[Mark], None]) -> Mark:
     forget(job.state_folder)
     state = FoldState(job.state_folder)
     consumer = log_consumer(job.bootstrap_servers)
-    connection: Any = await asyncpg.connect(job.database_url, server_settings={"statement_timeout": "0"})
     try:
         await consumer.start()
         async with connection.transaction():
@@ -55,7 +69,6 @@ async def copy_partition(job: BulkJob, progress: Callable[[Mark], None] = lambda
         return mark
     finally:
         await consumer.stop()
-        await connection.close()
         state.close()
 
 
@@ -70,7 +83,7 @@ async def _fold_and_copy(
         for record in records:
             version = replay.feed(record.offset, record.key, record.value)
             if version is not None:
-                bulk.apply(version)
+                _apply(bulk, version)
                 versions += 1
                 images += len(version.members)
         await sink.add(bulk.take())
@@ -84,6 +97,16 @@ async def _fold_and_copy(
         progress(mark)
     await sink.finish(bulk)
     return replace(mark, copied=True, next_offset=mark.end_offset)
+
+
+def _apply(bulk: BulkRows, version: PetVersion) -> None:
+    try:
+        bulk.apply(version)
+    except InvalidInput as error:
+        raise StopProcess(
+            f"{version.pet_id}: version {version.version} cannot be written ({error}), and the live projector has"
+            " dead-lettered it: a release that can write it must rebuild"
+        ) from error
 
 
 class _Copy:

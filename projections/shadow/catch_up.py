@@ -13,19 +13,15 @@ from aiokafka import TopicPartition
 
 from projections.postgres import Applied, apply_version
 from projections.shadow import runs
-from projections.shadow.fold_state import FoldState
+from projections.shadow.fold_state import FoldState, forget
 from projections.shadow.reading import log_end, read
 from projections.shadow.runs import Mark
 from projections.shadow.schema import LIVE
-from schemas.errors import ServiceError, StopProcess
+from schemas.errors import StopProcess
 from tables.replay import LogReplay
 
 BETWEEN: Final = -1
 """The offset of a state that is folded on while the rows are not committed."""
-
-
-class StateLost(ServiceError):
-    """The fold's state does not belong to the rows: a batch was cut off. The partition is to be copied anew."""
 
 
 class CatchUp:
@@ -36,11 +32,25 @@ class CatchUp:
         self._generation = generation
         self._schema = schema
         self.mark = mark
+        self._folder = state_folder
         self._state = FoldState(state_folder)
-        if self._state.offset != mark.next_offset:
-            self._state.close()
-            raise StateLost(f"partition {mark.partition}: the rows stand at {mark.next_offset}, the fold elsewhere")
         self._replay = LogReplay(mark.partition, rows=self._state)
+
+    async def restore(self, consumer: Any) -> bool:
+        """Fold the partition again up to the mark when the fold's state does not belong to the rows: a batch was cut
+        off, or the folder is another machine's. Returns whether that was so.
+        """
+        if self._state.offset == self.mark.next_offset:
+            return False
+        self._state.close()
+        forget(self._folder)
+        self._state = FoldState(self._folder)
+        self._replay = LogReplay(self.mark.partition, rows=self._state)
+        async for records, _ in read(consumer, self._tp, 0, self.mark.next_offset):
+            for record in records:
+                self._replay.feed(record.offset, record.key, record.value)
+        self._state.offset = self.mark.next_offset
+        return True
 
     def close(self) -> None:
         """Let the state go."""

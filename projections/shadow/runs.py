@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from projections.queries import load
+from schemas.errors import StopProcess
 
 RunState = Literal["building", "built", "swapped", "rolled_back", "given_up"]
 
@@ -34,6 +35,7 @@ class Run:
 
     generation: int
     state: RunState
+    code: str
     marks: dict[int, Mark] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
 
@@ -53,13 +55,47 @@ async def take_turn(connection: Any) -> bool:
     return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK))
 
 
-async def begin(connection: Any, code: str) -> Run:
-    """The run that was not finished, else a new one with the next generation."""
+async def take_partition(connection: Any, partition: int) -> None:
+    """Wait until nobody else copies the partition; held until the connection ends."""
+    await connection.execute("SELECT pg_advisory_lock($1, $2)", LOCK, partition)
+
+
+async def copied_mark(connection: Any, generation: int, partition: int) -> Mark | None:
+    """The partition's mark when it is copied."""
+    marks = [Mark(*row) for row in await connection.fetch(load("read_rebuild_marks"), generation)]
+    return next((mark for mark in marks if mark.partition == partition and mark.copied), None)
+
+
+async def begin(connection: Any, release: str) -> Run:
+    """The run that was not finished, else a new one with the next generation.
+
+    Raises StopProcess when another release, or another state of the schema, has begun it.
+    """
+    code = await _code(connection, release)
     unfinished = await last(connection, ("building", "built"))
     if unfinished is not None:
+        _check(unfinished, code)
         return unfinished
     generation = await connection.fetchval(load("insert_rebuild_run"), code)
-    return Run(generation, "building")
+    return Run(generation, "building", code)
+
+
+async def check_code(connection: Any, run: Run, release: str) -> None:
+    """Raises StopProcess when the run is another release's, or the schema has been migrated since."""
+    _check(run, await _code(connection, release))
+
+
+async def _code(connection: Any, release: str) -> str:
+    revision = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return f"{release}, schema {revision}"
+
+
+def _check(run: Run, code: str) -> None:
+    if run.code != code:
+        raise StopProcess(
+            f"generation {run.generation} was built by {run.code}, this is {code}: its tables may not fit."
+            " Give it up (`rebuild --give-up`) and build anew"
+        )
 
 
 async def last(connection: Any, states: tuple[RunState, ...]) -> Run | None:
@@ -69,7 +105,7 @@ async def last(connection: Any, states: tuple[RunState, ...]) -> Run | None:
         return None
     marks = [Mark(*mark) for mark in await connection.fetch(load("read_rebuild_marks"), row["generation"])]
     positions = {int(number): offset for number, offset in msgspec.json.decode(row["positions"]).items()}
-    return Run(row["generation"], row["state"], {mark.partition: mark for mark in marks}, positions)
+    return Run(row["generation"], row["state"], row["code"], {mark.partition: mark for mark in marks}, positions)
 
 
 async def mark(connection: Any, generation: int, mark: Mark) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -16,10 +14,14 @@ from typing import Any
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
 from app.rebuild.progress import Display
 from app.rebuild.rebuild import Place, Rebuild
+from projections.cache import AnswerCache
 from projections.shadow import runs
+from projections.shadow.catch_up import BETWEEN
+from projections.shadow.fold_state import FoldState
 from schemas.errors import StopProcess
 from tests.e2e.conftest import album_ids
 from tests.e2e.service import REPOSITORY, Service
@@ -40,7 +42,8 @@ async def fill(service: Service, pets: tuple[str, ...], jobs: range) -> None:
 
 
 def place(service: Service, tmp_path: Path) -> Place:
-    return Place(service.database_url, service.bootstrap_servers, service.topics, tmp_path / "rebuild", 2)
+    cache = AnswerCache(Redis.from_url(service.redis_url), namespace=service.namespace, ttl_seconds=600)
+    return Place(cache, service.database_url, service.bootstrap_servers, service.topics, tmp_path / "rebuild", 2)
 
 
 def rebuild(service: Service, tmp_path: Path) -> tuple[Rebuild, io.StringIO]:
@@ -117,6 +120,8 @@ async def test_a_shadow_equals_the_live_rows_and_takes_their_place_without_a_fai
 
     await work.roll_back()
     assert await answers(filled) == grown, "with the versions that came since"
+    with pytest.raises(StopProcess, match="nothing to go back to"):
+        await work.roll_back()
     await fill(filled, PETS, range(8, 9))
     again, _ = rebuild(filled, tmp_path)
     assert (await again.build()).differing == 0
@@ -143,9 +148,51 @@ async def test_what_differs_is_named_with_its_first_version_and_mended_by_the_sw
     ]
     assert [each["pet"] for each in steps(out) if each["step"] == "differs"] == [PETS[2], PETS[1]]
     await work.swap()
-    for pet in PETS:
-        filled.redis.delete(f"{filled.namespace}:state:{pet}")
     assert await answers(filled) == right
+
+
+async def test_a_swap_that_a_reader_holds_up_loses_nothing_and_a_lost_fold_is_folded_again(
+    filled: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.shadow.swap.LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr("app.rebuild.rebuild.SWAP_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("app.rebuild.rebuild.SWAP_TRIES", 1_000)
+    work, out = rebuild(filled, tmp_path)
+    await work.build()
+    for folder in (tmp_path / "rebuild").glob("*/*"):  # as a kill in the middle of a batch leaves it
+        state = FoldState(folder)
+        state.offset = BETWEEN
+        state.close()
+    await fill(filled, PETS, range(4, 6))
+    before = await answers(filled)
+    reader = await asyncpg.connect(filled.database_url)
+    try:
+        async with reader.transaction():
+            await reader.fetch("SELECT count(*) FROM cluster_members")
+            swapping = asyncio.create_task(work.swap())
+            await until(lambda: "a reader holds the tables" in out.getvalue())
+        await swapping
+    finally:
+        await reader.close()
+    assert "folded again" in out.getvalue()
+    assert await answers(filled) == before
+    again, told = rebuild(filled, tmp_path)
+    assert (await again.build()).differing == 0, steps(told)
+    await again.give_up()
+
+
+async def test_a_shadow_of_another_schema_is_refused(filled: Service, tmp_path: Path) -> None:
+    work, _ = rebuild(filled, tmp_path)
+    await work.build()
+    connection = await asyncpg.connect(filled.database_url)
+    try:
+        await connection.execute("UPDATE rebuild_runs SET code = 'an older release, schema 0005'")
+    finally:
+        await connection.close()
+    for refused in (work.swap(), work.build()):
+        with pytest.raises(StopProcess, match="schema 0005"):
+            await refused
+    await work.give_up()
 
 
 async def test_two_rebuilds_at_once_are_refused(filled: Service, tmp_path: Path) -> None:
@@ -162,14 +209,12 @@ async def test_two_rebuilds_at_once_are_refused(filled: Service, tmp_path: Path)
 async def test_killed_in_the_middle_the_next_one_goes_on(filled: Service, tmp_path: Path) -> None:
     settings = filled.env("web") | {"DATA_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "app", "rebuild", "--json", "--processes", "1"]
-    process = await asyncio.create_subprocess_exec(
-        *command, env=settings, cwd=REPOSITORY, stdout=subprocess.PIPE, start_new_session=True
-    )
+    process = await asyncio.create_subprocess_exec(*command, env=settings, cwd=REPOSITORY, stdout=subprocess.PIPE)
     assert process.stdout is not None
     async for line in process.stdout:
         if json.loads(line)["step"] == "copying" and json.loads(line).get("done"):
             break
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # its workers find out by themselves
     await process.wait()
     again = await asyncio.create_subprocess_exec(*command, env=settings, cwd=REPOSITORY, stdout=subprocess.PIPE)
     out, _ = await again.communicate()

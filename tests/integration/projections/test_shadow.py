@@ -67,6 +67,8 @@ async def test_equal_histories_do_not_differ_whoever_is_ahead(both: Any) -> None
 
 async def test_what_retention_removed_and_what_is_pinned_is_no_difference(both: Any) -> None:
     await both.execute("DELETE FROM pet_clusters WHERE version <= $1 AND version <> $2", TRIMMED, PINNED)
+    for pet_id in PETS:
+        await both.execute(load("insert_pin"), pet_id, PINNED, "an auditor", "a complaint")
     for table in ("cluster_members", "cluster_heroes", "cluster_summaries"):
         await both.execute(
             f"DELETE FROM {table} WHERE until_version <= $1 AND NOT (since_version <= $2 AND until_version > $2)",
@@ -77,6 +79,12 @@ async def test_what_retention_removed_and_what_is_pinned_is_no_difference(both: 
     await both.execute("UPDATE cluster_members SET score = 0.5 WHERE pet_id = '102' AND since_version = 20")
     (found,) = (await compare(both, SHADOW)).differences
     assert (found.pet_id, found.parts, found.first_version) == ("102", ("members",), 20)
+
+
+async def test_a_live_version_that_was_lost_is_a_difference(both: Any) -> None:
+    await both.execute("DELETE FROM pet_clusters WHERE pet_id = '103' AND version = $1", TRIMMED)
+    (found,) = (await compare(both, SHADOW)).differences
+    assert (found.pet_id, found.parts, found.first_version) == ("103", ("versions",), TRIMMED)
 
 
 async def test_a_pet_that_one_side_lacks_differs(both: Any) -> None:
