@@ -17,7 +17,7 @@ from app.telemetry import metric_defs as defs
 from app.telemetry.health import Check, ping_check
 from projections.cache import AnswerCache
 from projections.frontier import Groups
-from projections.rebuild import LogVersions
+from projections.gap_replay import LogVersions
 from projections.retention import Retention, RetentionMetrics
 from projections.runner import Projector
 from projections.sweeper import Sweeper, SweeperMetrics

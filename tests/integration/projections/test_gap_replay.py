@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from app.local.kafka import KafkaServer
 from projections.cache import AnswerCache
-from projections.rebuild import LogVersions
+from projections.gap_replay import LogVersions
 from schemas.codec import encode_fact
 from schemas.errors import InvalidInput, UnknownVersion
 from schemas.facts import Policy, PolicyChanged, ReclusterRequested
