@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from app.rebuild.progress import Display
 from projections.bulk_rows import BulkRows
+from projections.queries import load
 from projections.shadow import schema
 from projections.shadow.reading import log_consumer, log_end, read
 from projections.urls import driver_url
@@ -64,22 +65,14 @@ async def _sample(consumer: Any, tp: TopicPartition, end: int) -> tuple[int, flo
 
 
 async def _rows(database_url: str) -> list[tuple[str, int]]:
-    """Table → how many rows the live one has, as Postgres estimates it."""
+    """Table → how many rows the live one has: as Postgres estimates it, counted where it has not looked yet."""
     connection = await asyncpg.connect(driver_url(database_url))
     try:
-        return [
-            (
-                table,
-                max(
-                    0,
-                    int(
-                        await connection.fetchval(
-                            "SELECT reltuples FROM pg_class WHERE oid = $1::regclass", f"{schema.LIVE}.{table}"
-                        )
-                    ),
-                ),
-            )
-            for table in schema.TABLES
-        ]
+        found = []
+        for table in schema.TABLES:
+            name = f"{schema.LIVE}.{table}"
+            rows = int(await connection.fetchval(load("estimate_rows"), name))
+            found.append((table, rows if rows >= 0 else await connection.fetchval(f"SELECT count(*) FROM {name}")))
+        return found
     finally:
         await connection.close()

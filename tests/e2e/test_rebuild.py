@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from app.rebuild.estimate import estimate
 from app.rebuild.progress import Display
 from app.rebuild.rebuild import Place, Rebuild
 from projections.cache import AnswerCache
@@ -179,6 +180,21 @@ async def test_a_swap_that_a_reader_holds_up_loses_nothing_and_a_lost_fold_is_fo
     again, told = rebuild(filled, tmp_path)
     assert (await again.build()).differing == 0, steps(told)
     await again.give_up()
+
+
+async def test_a_dry_run_says_what_it_would_do_and_does_nothing(filled: Service, tmp_path: Path) -> None:
+    out = io.StringIO()
+    await estimate(place(filled, tmp_path), Display(out, as_json=True))
+    told = steps(out)
+    assert told[0]["step"] == "would read"
+    assert told[0]["events"] > len(PETS) * 4
+    rows = {each["table"]: each["rows_about"] for each in told if each["step"] == "would write"}
+    assert rows["pet_clusters"] == len(PETS) * 4
+    connection = await asyncpg.connect(filled.database_url)
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM rebuild_runs") == 0
+    finally:
+        await connection.close()
 
 
 async def test_a_shadow_of_another_schema_is_refused(filled: Service, tmp_path: Path) -> None:
