@@ -9,18 +9,16 @@ A round, and what a crash behind each step does:
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from projections.queries import load
+from projections.rounds import Rounds
 from projections.trimming import Trimmed, Trimmer
-from projections.waiting import Patience, Stopped, unless_set
 from schemas.telemetry import Counter, Gauge, Histogram, Unmeasured
 
 log = structlog.get_logger(__name__)
@@ -44,7 +42,7 @@ class RetentionMetrics:
     errors: Counter = _UNMEASURED
 
 
-class Retention:
+class Retention(Rounds):
     """Trims every `interval_s` to the last `days`; `run` until `stop`, or `trim` once.
 
     `batch_rows`: most rows a transaction deletes. `pause_s`: between transactions that deleted something.
@@ -62,36 +60,14 @@ class Retention:
     ) -> None:
         self._pool = pool
         self._days = days
-        self._interval_s = interval_s
         self._batch_rows = batch_rows
         self._pause_s = pause_s
         self._metrics = metrics or RetentionMetrics()
-        self._stopping = asyncio.Event()
-        self._patience = Patience("retention", self._stopping, self._metrics.errors)
-        self._task: asyncio.Task[None] | None = None
+        super().__init__("retention", interval_s, self._metrics.errors)
 
-    @property
-    def waits_for(self) -> str:
-        """Who is away and by which error; empty while it can trim."""
-        return self._patience.waits_for
-
-    async def start(self) -> None:
-        """Run in a task of its own."""
-        self._task = asyncio.create_task(self.run(), name="retention")
-
-    async def stop(self) -> None:
-        """End the round in hand; what it has not deleted is found again. Raises what ended `run`, if an error did."""
-        self._stopping.set()
-        if self._task is not None:
-            await self._task
-
-    async def run(self) -> None:
-        """Trim until `stop`. Outlives Postgres being away. Raises StopProcess for another schema."""
-        with suppress(Stopped):
-            while not self._stopping.is_set():
-                await unless_set(self._stopping, self._patience.until_done(self.trim))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._interval_s)
+    async def round(self) -> Trimmed | None:
+        """As `trim`."""
+        return await self.trim()
 
     async def trim(self, *, dry: bool = False) -> Trimmed | None:
         """One round; what it removed, or with `dry` would remove. None when it is another one's turn."""

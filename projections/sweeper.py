@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -24,7 +24,7 @@ import structlog
 from projections.frontier import Frontier, Groups
 from projections.offsets import LogOffsets
 from projections.queries import load
-from projections.waiting import Patience, Stopped, unless_set
+from projections.rounds import Rounds
 from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, decode_command
 from schemas.errors import DeadLetter, RetryLater
 from schemas.headers import Headers, build_headers, timestamp, utc_now
@@ -66,7 +66,7 @@ async def _answered() -> AsyncIterator[None]:
         raise RetryLater(f"Kafka did not answer within {KAFKA_SECONDS:g} s") from error
 
 
-class Sweeper:
+class Sweeper(Rounds):
     """Sweeps every `interval_s`; `run` until `stop`, or `sweep` once.
 
     `deadline_s`: how old a command must be, and how long it is then left alone. `rate_per_s`: commands.
@@ -92,36 +92,14 @@ class Sweeper:
         self._jobs_topic = topics.jobs.name
         self._frontier = Frontier(topics, groups)
         self._deadline_s = deadline_s
-        self._interval_s = interval_s
         self._rate_per_s = rate_per_s
         self._metrics = metrics or SweeperMetrics()
         self._clock = clock
-        self._stopping = asyncio.Event()
-        self._patience = Patience("sweeper", self._stopping, self._metrics.errors)
-        self._task: asyncio.Task[None] | None = None
+        super().__init__("sweeper", interval_s, self._metrics.errors)
 
-    @property
-    def waits_for(self) -> str:
-        """Who is away and by which error; empty while it can sweep."""
-        return self._patience.waits_for
-
-    async def start(self) -> None:
-        """Run in a task of its own."""
-        self._task = asyncio.create_task(self.run(), name="sweeper")
-
-    async def stop(self) -> None:
-        """End the round in hand; what it has not noted is found again. Raises what ended `run`, if it was an error."""
-        self._stopping.set()
-        if self._task is not None:
-            await self._task
-
-    async def run(self) -> None:
-        """Sweep until `stop`. Outlives Postgres and Kafka being away. Raises StopProcess for another schema."""
-        with suppress(Stopped):
-            while not self._stopping.is_set():
-                await unless_set(self._stopping, self._patience.until_done(self.sweep))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._interval_s)
+    async def round(self) -> int:
+        """As `sweep`."""
+        return await self.sweep()
 
     async def sweep(self) -> int:
         """One round; how many commands it submitted. 0 when it is another projector's turn."""

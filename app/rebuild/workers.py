@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from typing import Any, Final
 
 from projections.shadow.bulk import BulkJob, copy_partition
@@ -63,7 +62,7 @@ def _end_with(parent: int) -> None:
 
 
 def _copy(job: BulkJob) -> Mark:
-    mark = asyncio.run(copy_partition(job, partial(_tell)))
+    mark = asyncio.run(copy_partition(job, _tell))
     _tell(mark)
     return mark
 

@@ -39,16 +39,6 @@ class Run:
     marks: dict[int, Mark] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
 
-    @property
-    def events(self) -> int:
-        """Folded so far."""
-        return sum(mark.events for mark in self.marks.values())
-
-    @property
-    def left(self) -> int:
-        """Offsets that lie ahead, as far as the ends are known."""
-        return sum(max(0, mark.end_offset - mark.next_offset) for mark in self.marks.values())
-
 
 async def take_turn(connection: Any) -> bool:
     """Whether no other rebuild runs; the lock is held until the connection ends."""
