@@ -10,7 +10,7 @@ from typing import Any, Final
 from projections.queries import load
 
 TABLES: Final = ("pet_clusters", "cluster_members", "cluster_heroes", "cluster_summaries", "cluster_snapshots")
-"""What follows from the log alone; jobs and dead letters follow from other topics. Referred-to tables first."""
+"""What follows from the log alone; jobs and dead letters follow from other topics."""
 LIVE: Final = "public"
 
 
@@ -34,19 +34,13 @@ async def create(connection: Any, schema: str) -> None:
 
 
 async def index(connection: Any, schema: str) -> None:
-    """Add the live tables' indexes, keys and references, and gather statistics. A repeat changes nothing."""
+    """Add the live tables' indexes and keys, and gather statistics. A repeat changes nothing."""
     for table in TABLES:
         for key in await connection.fetch(load("list_constraints"), f"{LIVE}.{table}", [b"p", b"u", b"c"]):
             await _add(connection, schema, table, key["name"], key["definition"])
         for each in await connection.fetch(load("list_indexes"), f"{LIVE}.{table}"):
             definition = each["definition"].replace(f" ON {LIVE}.{table} ", f" ON {schema}.{table} ", 1)
             await connection.execute(definition.replace(" INDEX ", " INDEX IF NOT EXISTS ", 1))
-    for table in TABLES:
-        for key in await connection.fetch(load("list_constraints"), f"{LIVE}.{table}", [b"f"]):
-            definition = key["definition"]
-            for other in TABLES:
-                definition = definition.replace(f"REFERENCES {other}(", f"REFERENCES {schema}.{other}(")
-            await _add(connection, schema, table, key["name"], definition)
         await connection.execute(f"ANALYZE {schema}.{table}")
 
 

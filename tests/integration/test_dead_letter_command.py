@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +22,9 @@ from projections.pool import create_pool
 from schemas.dead_letters import DeadLetterAction, decode_action
 from schemas.topics import Topics
 from tests.conftest import TEST_PARTITIONS
+from tests.integration.app_command import run_app
 from tests.integration.projections.letters import action_on, letter, letter_uuid, write
 
-ROOT = Path(__file__).parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -42,21 +40,14 @@ def command(tmp_path: Path, database_url: str) -> Command:
     """Runs the command in a process of its own, in a folder without a `.env`."""
 
     def run(*arguments: str, bootstrap: str = "", prefix: str = "", database: str = "") -> Any:
-        return subprocess.run(
-            [sys.executable, "-m", "app", "dead-letters", *arguments],
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": str(ROOT),
-                "LOGNAME": "operator",
-                "DATABASE_URL": database or database_url,
-                "KAFKA_BOOTSTRAP_SERVERS": bootstrap or f"{HOST}:{free_port()}",
-                "KAFKA_TOPIC_PREFIX": prefix,
-            },
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        return run_app(
+            tmp_path,
+            "dead-letters",
+            *arguments,
+            LOGNAME="operator",
+            DATABASE_URL=database or database_url,
+            KAFKA_BOOTSTRAP_SERVERS=bootstrap or f"{HOST}:{free_port()}",
+            KAFKA_TOPIC_PREFIX=prefix,
         )
 
     return run

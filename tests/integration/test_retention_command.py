@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ import pytest
 from app.local.ports import HOST, free_port
 from projections.migrate import upgrade
 from projections.pool import create_pool
+from tests.integration.app_command import run_app
 from tests.integration.projections.test_retention import START, VERSIONS, grow, versions_of
 
-ROOT = Path(__file__).parents[2]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -33,16 +31,7 @@ def command(tmp_path: Path, database_url: str) -> Command:
     """Runs a command in a process of its own, in a folder without a `.env`."""
 
     def run(*arguments: str, **variables: str) -> Any:
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "LOGNAME": "operator"}
-        return subprocess.run(
-            [sys.executable, "-m", "app", *arguments],
-            env={**environment, "DATABASE_URL": database_url, **variables},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return run_app(tmp_path, *arguments, **{"LOGNAME": "operator", "DATABASE_URL": database_url, **variables})
 
     return run
 

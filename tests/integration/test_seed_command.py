@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,8 @@ from projections.pool import create_pool
 from projections.reader import ClusterReader
 from schemas.answers import encode_answer
 from schemas.errors import StopProcess
+from tests.integration.app_command import run_app
 from tests.integration.projections.test_retention import answers
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -31,16 +28,7 @@ async def pool(database_url: str) -> AsyncIterator[Any]:
 @pytest.fixture
 def command(tmp_path: Path, database_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*arguments: str, **variables: str) -> Any:
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": database_url}
-        return subprocess.run(
-            [sys.executable, "-m", "app", "seed", *arguments],
-            env={**environment, **variables},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return run_app(tmp_path, "seed", *arguments, **{"DATABASE_URL": database_url, **variables})
 
     return run
 
