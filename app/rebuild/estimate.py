@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import TopicPartition
 
+from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from projections.bulk_rows import BulkRows
 from projections.queries import load
@@ -20,8 +21,8 @@ from tables.replay import LogReplay
 SAMPLE_EVENTS: Final = 2_000
 
 
-async def estimate(place: Any, display: Display) -> None:
-    """Say it. `place`: an `app.rebuild.rebuild.Place`."""
+async def estimate(place: Place, display: Display) -> None:
+    """Say it."""
     topic = place.topics.pet_log.name
     consumer = log_consumer(place.bootstrap_servers, topic)
     await consumer.start()

@@ -9,16 +9,15 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
 from app import VERSION
+from app.rebuild.place import Place
 from app.rebuild.progress import Display, Tally
 from app.rebuild.workers import copy_all
-from projections.cache import AnswerCache
 from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.bulk import BulkJob
@@ -30,26 +29,12 @@ from projections.shadow.snapshots import write_snapshots
 from projections.shadow.swap import bring_kept_forward, roll_back, swap
 from projections.urls import driver_url
 from schemas.errors import StopProcess
-from schemas.topics import Topics
 
 NEAR_END: Final = 100
 """Events left of the log at which the swap begins; they are folded while the projector waits."""
 SWAP_TRIES: Final = 5
 SWAP_PAUSE_SECONDS: Final = 2.0
 PETS_AT_A_TIME: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where everything is. `state`: folder for the fold's state, removed when the rebuild has ended."""
-
-    cache: AnswerCache
-
-    database_url: str
-    bootstrap_servers: str
-    topics: Topics
-    state: Path
-    processes: int
 
 
 class Rebuild:

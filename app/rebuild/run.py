@@ -10,8 +10,9 @@ from redis.exceptions import RedisError
 
 from app.clients import open_redis
 from app.rebuild.estimate import estimate
+from app.rebuild.place import Place
 from app.rebuild.progress import Display
-from app.rebuild.rebuild import Place, Rebuild
+from app.rebuild.rebuild import Rebuild
 from app.settings import Settings
 from projections.away import POSTGRES_ERRORS
 from projections.cache import AnswerCache

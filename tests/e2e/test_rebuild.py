@@ -17,8 +17,9 @@ import pytest
 from redis.asyncio import Redis
 
 from app.rebuild.estimate import estimate
+from app.rebuild.place import Place
 from app.rebuild.progress import Display
-from app.rebuild.rebuild import Place, Rebuild
+from app.rebuild.rebuild import Rebuild
 from projections.cache import AnswerCache
 from projections.shadow import runs
 from projections.shadow.catch_up import BETWEEN
