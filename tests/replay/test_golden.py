@@ -19,7 +19,7 @@ RECORDED = {
     # Forty real photos in two albums, embedded with efficientnet-lite0@1, folded by leader-merge 1.
     "leader-merge-1.msgpack": (
         "618471c1b29876dd973439c4d2df7017d9b6a9b106b030d158ee56b324eb64a0",
-        "4865c47ddbadb2a10a9fd4421b5ada999933fea75895841f9c604c13693feee7",
+        "d2754de1f2b8a2784ad8820d896d338dfbcd1fee1563dc4871fb72516a207387",
     ),
     # Made to hold what photos seldom do: merges of clusters, evictions, a forced job, a recluster under another policy.
     "leader-merge-1-merges.msgpack": (
