@@ -20,7 +20,7 @@ from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages
 from schemas.headers import RETRY_DUE, Headers, build_headers, timestamp
 from schemas.topics import Topics
 from tests.conftest import TEST_PARTITIONS
-from tests.integration.bridge_rig import end_of, eventually, read_records
+from tests.integration.bridge_rig import end_of, eventually, read_at_least, read_records
 
 QUICK_GROUP = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500, "fetch_max_wait_ms": 100}
 
@@ -31,6 +31,11 @@ def command(job_id: str, pet_id: str = "101", attempt: int = 2, **more: Any) -> 
 
 def due_in(seconds: float) -> str:
     return timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def in_order(records: list[Any]) -> list[Any]:
+    """Records of several partitions in the order in which the broker took them."""
+    return sorted(records, key=lambda record: (record.timestamp, record.partition, record.offset))
 
 
 @dataclass
@@ -74,19 +79,12 @@ class RelayRig:
 
     async def jobs(self, count: int) -> list[Any]:
         """What `media.jobs` holds, in the order in which the broker took it."""
-        records = await read_records(self.kafka.bootstrap_servers, self.topics.jobs.name, count)
-        return sorted(records, key=lambda record: (record.timestamp, record.partition, record.offset))
+        return in_order(await read_records(self.kafka.bootstrap_servers, self.topics.jobs.name, count))
 
     async def jobs_at_least(self, count: int) -> list[Any]:
-        """The same, where repeats are allowed."""
-        await eventually(lambda: self._has_jobs(count))
-        return await self.jobs(await self._end_of_jobs())
-
-    async def _has_jobs(self, count: int) -> bool:
-        return await self._end_of_jobs() >= count
-
-    async def _end_of_jobs(self) -> int:
-        return await end_of(self.kafka.bootstrap_servers, self.topics.jobs.name)
+        """The same, where repeats are allowed or the pump is still at work: all that the topic holds now."""
+        servers, topic = self.kafka.bootstrap_servers, self.topics.jobs.name
+        return in_order(await read_at_least(servers, topic, max(count, await end_of(servers, topic))))
 
     async def until_passed(self, group: str, topics: Sequence[str]) -> None:
         """Until the group has committed up to the topics' ends."""

@@ -13,7 +13,7 @@ from schemas.commands import EmbedImages
 from schemas.headers import header
 from schemas.topics import Topic
 from tests.conftest import TEST_PARTITIONS
-from tests.integration.bridge_rig import ce_ids, end_of, read_records
+from tests.integration.bridge_rig import ce_ids, end_of, read_at_least
 from tests.integration.projections.rig import Rig
 from tests.integration.projections.samples import eventually
 
@@ -91,7 +91,7 @@ class SweepRig(Rig):
     async def again(self, count: int) -> list[EmbedImages]:
         """What the sweeper has submitted, `count` commands in all, in their order."""
         jobs = self.topics.jobs.name
-        records = await read_records(self.bootstrap_servers, jobs, await end_of(self.bootstrap_servers, jobs))
+        records = await read_at_least(self.bootstrap_servers, jobs, await end_of(self.bootstrap_servers, jobs))
         swept = [record for record in records if header(record.headers, "ce_source") == CE_SOURCE]
         swept.sort(key=lambda record: (record.timestamp, record.partition, record.offset))
         commands = [msgspec.json.decode(record.value, type=EmbedImages) for record in swept]
