@@ -26,6 +26,7 @@ from schemas.ids import check_id, message_id, run_key
 MAX_IMAGES_PER_COMMAND: Final = 64
 MAX_IMAGES_PER_JOB: Final = 10_000
 EMBED_IMAGES_TYPE: Final = "media.EmbedImages.v1"
+PURGE_PET_TYPE: Final = "media.PurgePet.v1"
 
 
 class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +70,23 @@ class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
         return message_id("job", self.pet_id, self.job, self.part, self.attempt)
 
 
+class PurgePet(msgspec.Struct, frozen=True, kw_only=True):
+    """Destroy everything about a pet that was asked for up to `accepted_at` (RFC 3339), when the caller got its 202."""
+
+    type: Literal["PurgePet"] = "PurgePet"
+    version: Literal[1] = 1
+    pet_id: str
+    purge_id: str
+    accepted_at: str
+    who: str
+    why: str
+
+    @property
+    def id(self) -> str:
+        """`ce_id`."""
+        return message_id("purge", self.pet_id, self.purge_id)
+
+
 class _Tag(msgspec.Struct):
     """What tells whose command a message is, whatever else a later release has changed."""
 
@@ -77,12 +95,36 @@ class _Tag(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(EmbedImages)
+_purge_decoder = msgspec.json.Decoder(PurgePet)
 _tag_decoder = msgspec.json.Decoder(_Tag)
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+def decode_request(raw: bytes | None) -> EmbedImages | PurgePet:
+    """Any command of a message on `media.jobs`; raises as `decode_command` does."""
+    try:
+        tag = _tag_decoder.decode(raw or b"")
+    except _UNDECODABLE:
+        return decode_command(raw)
+    return _decode_purge(raw or b"") if (tag.type, tag.version) == ("PurgePet", 1) else decode_command(raw)
+
+
+def _decode_purge(raw: bytes) -> PurgePet:
+    try:
+        purge = _purge_decoder.decode(raw)
+    except _UNDECODABLE as error:
+        raise DeadLetter(f"not a command: {error}"[:MAX_TEXT]) from error
+    check_id(purge.pet_id, "pet_id")
+    check_id(purge.purge_id, "purge_id")
+    for field in ("who", "why"):
+        check_text(getattr(purge, field), field)
+    if parse_timestamp(purge.accepted_at) is None:
+        raise InvalidInput("accepted_at", "must be RFC 3339 with a zone")
+    return purge
+
+
 def decode_command(raw: bytes | None) -> EmbedImages:
-    """The command of a message on `media.jobs`.
+    """The command of a message on `media.jobs` that asks for images.
 
     Raises UnknownVersion for a newer release's command, DeadLetter for anything that is no command; both name the
     field. What it returns is within `schemas.bounds`, so that the facts and letters made of it fit their topics.

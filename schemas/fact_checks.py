@@ -114,6 +114,18 @@ def _recluster_requested(fact: facts.ReclusterRequested) -> None:
     check_text(fact.reason, "reason")
 
 
+def _pet_purged(fact: facts.PetPurged) -> None:
+    check_id(fact.purge_id, "purge_id")
+    check_time(fact.accepted_until)
+    check_items(fact.keys, "keys")
+    for index, key_id in enumerate(fact.keys):
+        check_text(key_id, f"keys[{index}]", MAX_NAME)
+    for field in ("last_version", "next_cluster"):
+        check_integer(getattr(fact, field), field, -1, _LARGEST)
+    for field in ("who", "why"):
+        check_text(getattr(fact, field), field)
+
+
 def _finite(value: float, field: str) -> None:
     if not math.isfinite(value):
         raise InvalidInput(field, "must be finite")
@@ -129,5 +141,6 @@ _CHECKS: Final[dict[type[facts.Fact], Callable[[Any], None]]] = {
     facts.PolicyChanged: _policy_changed,
     facts.ModelPromoted: _model_promoted,
     facts.ReclusterRequested: _recluster_requested,
+    facts.PetPurged: _pet_purged,
 }
 """Facts that this release does not fold are refused as such, later."""

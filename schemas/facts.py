@@ -84,7 +84,8 @@ class ImagesEmbedded(Fact, frozen=True, kw_only=True):
     """The answer to one command: exactly one a command, also when nothing is new or everything failed.
 
     `pending`: images that a retry of this command will try again; the command is settled by the fact that has none.
-    Of a job that names no image it may be `WHOLE_LIST` alone.
+    Of a job that names no image it may be `WHOLE_LIST` alone. `sealed`: see schemas.sealing; what is left of it after
+    decoding can be read by nobody any more, since its key is destroyed.
     """
 
     job: JobContext
@@ -95,6 +96,7 @@ class ImagesEmbedded(Fact, frozen=True, kw_only=True):
     known: tuple[str, ...] = ()
     failed: tuple[FailedImage, ...] = ()
     pending: tuple[str, ...] = ()
+    sealed: bytes = b""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,9 +159,17 @@ class DecisionSubmitted(Fact, frozen=True, kw_only=True):
 
 
 class PetPurged(Fact, frozen=True, kw_only=True):
-    """Everything about the pet is destroyed; numbering goes on from here."""
+    """Everything about the pet is destroyed; numbering goes on from here.
 
-    last_version: int
-    next_cluster: int
+    `keys`: ids of all keys under which facts before this one are sealed. Jobs enqueued up to `accepted_until`
+    (RFC 3339) are ignored, whenever they come. `last_version`, `next_cluster`: where the pet's numbers stood, -1 while
+    its facts can still be read; once the keys are destroyed, `schemas.codec` fills them in from what is left of these.
+    """
+
+    purge_id: str
+    accepted_until: str
+    keys: tuple[str, ...] = ()
+    last_version: int = -1
+    next_cluster: int = -1
     who: str = ""
     why: str = ""

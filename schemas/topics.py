@@ -12,6 +12,7 @@ PARTITION_FACTS_KEY: Final = "/partition"
 """Key of facts about a whole partition (policy, model). No id holds a ``/``, so no pet has this key."""
 
 _DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
 
 
 class Placed(Protocol):
@@ -29,12 +30,13 @@ def position_of(message: Placed) -> str:
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic's name and its broker-side settings."""
+    """A topic's name and its broker-side settings. `max_compaction_lag_ms`: what was overwritten is gone by then."""
 
     name: str
     retention_ms: int
     compacted: bool = False
     compaction_lag_ms: int = _DAY_MS
+    max_compaction_lag_ms: int | None = None
 
     def configs(self, replication_factor: int = 1) -> dict[str, str]:
         """Settings for topic creation, as the admin API takes them.
@@ -48,6 +50,8 @@ class Topic:
         }
         if self.compacted:
             configs |= {"cleanup.policy": "compact", "min.compaction.lag.ms": str(self.compaction_lag_ms)}
+            if self.max_compaction_lag_ms is not None:
+                configs["max.compaction.lag.ms"] = str(self.max_compaction_lag_ms)
         return configs
 
 
@@ -88,6 +92,13 @@ class Topics:
         return Topic(f"{self.prefix}media.jobs.status", 90 * _DAY_MS)
 
     @property
+    def pet_keys(self) -> Topic:
+        """Keys that seal the pets' facts. msgpack, key key_id, partition of the pet, compacted at once."""
+        return Topic(
+            f"{self.prefix}media.pet-keys", -1, compacted=True, compaction_lag_ms=0, max_compaction_lag_ms=_HOUR_MS
+        )
+
+    @property
     def deadletter(self) -> Topic:
         """What can never succeed: the original bytes and the reason. JSON, key pet_id or none."""
         return Topic(f"{self.prefix}media.deadletter", 90 * _DAY_MS)
@@ -105,6 +116,7 @@ class Topics:
             self.pet_log,
             self.pet_versions,
             self.clusters_updated,
+            self.pet_keys,
             self.jobs_status,
             self.deadletter,
             self.deadletter_actions,

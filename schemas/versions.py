@@ -11,6 +11,9 @@ from typing import Final
 import msgspec
 
 PET_VERSION_TYPE: Final = "media.PetVersion.v1"
+PET_ERASED_TYPE: Final = "media.PetErased.v1"
+ERASED_FORMAT: Final = 2
+"""`format` of a PetErased; a PetVersion has 1."""
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
@@ -80,3 +83,22 @@ class PetVersion(msgspec.Struct, frozen=True, kw_only=True):
     unclustered_count: int
     coverage: dict[str, float] = {}
     quality_score: float | None = None
+
+
+class PetErased(msgspec.Struct, frozen=True, kw_only=True):
+    """A purge: nothing of the pet is left, and its next version is `version + 1`.
+
+    `version`: the last one it had, 0 for a pet that had none. `time`, `partition`, `offset`: of the fact `PetPurged`.
+    What belongs to jobs enqueued up to `accepted_until` (RFC 3339) must not be written any more, whenever it comes.
+    """
+
+    format: int = ERASED_FORMAT
+    pet_id: str
+    purge_id: str
+    version: int
+    time: str
+    partition: int
+    offset: int
+    accepted_until: str
+    who: str = ""
+    why: str = ""

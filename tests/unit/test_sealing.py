@@ -1,0 +1,108 @@
+"""What a key seals, who can open it, and what is left when it is destroyed. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+import pytest
+
+from schemas import codec, facts
+from schemas.errors import DeadLetter, StopProcess
+from schemas.pet_keys import Destroyed, PetKey, decode_key, encode_key
+from tests.albums import Directions, embedded, image
+
+TIME = "2026-01-05T10:00:00.000000+00:00"
+KEY = PetKey(key_id="k1", pet_id="101", created_at=TIME, secret=bytes(range(32)))
+GONE = msgspec.structs.replace(KEY, secret=b"", destroyed=Destroyed(purge_id="p1", last_version=7, next_cluster=4))
+
+
+@dataclasses.dataclass
+class Ring:
+    """A ring of the keys it is given."""
+
+    keys: dict[str, PetKey]
+
+    def find(self, key_id: str) -> PetKey:
+        """As schemas.pet_keys.KeyRing."""
+        if key_id not in self.keys:
+            raise StopProcess(f"key {key_id} is not known")
+        return self.keys[key_id]
+
+
+def fact() -> facts.ImagesEmbedded:
+    return embedded(
+        [image("a-secret-image", Directions(1).near(Directions(1).new()))],
+        known=("another-secret",),
+        labels=("Rex at the lake",),
+    )
+
+
+def sealed(key: PetKey = KEY, event_id: str = "e") -> bytes:
+    return codec.encode_fact(fact(), event_id=event_id, time=TIME, pet_id="101", key=key)
+
+
+def test_a_sealed_fact_tells_nothing_of_images_and_opens_with_its_key() -> None:
+    raw = sealed()
+    for secret in (b"a-secret-image", b"another-secret", b"Rex", fact().images[0].vector):
+        assert secret not in raw
+        assert secret in codec.encode_fact(fact(), event_id="e", time=TIME, pet_id="101")
+    assert codec.keys_named(raw) == ("k1",)
+    envelope, opened = codec.decode_fact(raw, Ring({"k1": KEY}))
+    assert (envelope.key_id, opened) == ("k1", fact())
+
+
+def test_two_seals_of_one_fact_differ() -> None:
+    assert sealed() != sealed()
+
+
+def test_without_its_key_the_job_is_still_known_and_the_images_are_not() -> None:
+    _, left = codec.decode_fact(sealed(), Ring({"k1": GONE}))
+    assert isinstance(left, facts.ImagesEmbedded)
+    assert left.sealed
+    assert left.job == msgspec.structs.replace(fact().job, labels=())
+    assert (left.images, left.known, left.failed, left.pending) == ((), (), (), ())
+
+
+def test_a_key_that_was_never_seen_stops_the_reader() -> None:
+    with pytest.raises(StopProcess, match="k1"):
+        codec.decode_fact(sealed(), Ring({}))
+    with pytest.raises(StopProcess, match="given no keys"):
+        codec.decode_fact(sealed())
+
+
+def test_a_sealed_part_belongs_to_its_event_its_pet_and_its_key() -> None:
+    raw = msgspec.msgpack.decode(sealed())
+    for field in ("event_id", "pet_id"):
+        with pytest.raises(DeadLetter, match="sealed: does not open"):
+            codec.decode_fact(msgspec.msgpack.encode(raw | {field: "other"}), Ring({"k1": KEY}))
+    other = msgspec.structs.replace(KEY, secret=bytes(32))
+    with pytest.raises(DeadLetter, match="sealed: does not open"):
+        codec.decode_fact(sealed(), Ring({"k1": other}))
+
+
+def test_a_purge_gets_its_numbers_back_from_the_keys_that_it_destroyed() -> None:
+    purge = facts.PetPurged(purge_id="p1", accepted_until=TIME, keys=("k1",))
+    raw = codec.encode_fact(purge, event_id="e", time=TIME, pet_id="101")
+    assert codec.keys_named(raw) == ("k1",)
+    assert codec.decode_fact(raw, Ring({"k1": KEY}))[1] == purge
+    known = codec.decode_fact(raw, Ring({"k1": GONE}))[1]
+    assert known == msgspec.structs.replace(purge, last_version=7, next_cluster=4)
+    other = msgspec.structs.replace(purge, purge_id="p2")
+    assert (
+        codec.decode_fact(codec.encode_fact(other, event_id="e", time=TIME, pet_id="101"), Ring({"k1": GONE}))[1]
+        == other
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [({"secret": b"short"}, "secret"), ({"format": 2}, "format"), ({"destroyed": GONE.destroyed}, "secret")],
+)
+def test_a_record_that_is_no_key_is_refused(wrong: dict[str, object], field: str) -> None:
+    assert decode_key(encode_key(KEY)) == KEY
+    assert decode_key(encode_key(GONE)) == GONE
+    with pytest.raises(DeadLetter, match=field):
+        decode_key(encode_key(msgspec.structs.replace(KEY, **wrong)))
+    with pytest.raises(DeadLetter, match="not a key"):
+        decode_key(b"\xc1")
