@@ -97,8 +97,8 @@ def keys_named(raw: bytes) -> tuple[str, ...]:
     try:
         envelope = _envelope_decoder.decode(raw)
         if envelope.type == facts.PetPurged.__name__ and envelope.version == CURRENT[facts.PetPurged]:
-            purge: facts.PetPurged = _fact_decoders[envelope.type].decode(envelope.data)
-            return purge.keys
+            purge = _fact_decoders[envelope.type].decode(envelope.data)
+            return purge.keys if isinstance(purge, facts.PetPurged) else ()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ()
     return (envelope.key_id,) if envelope.key_id else ()

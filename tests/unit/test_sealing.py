@@ -31,11 +31,8 @@ class Ring:
 
 
 def fact() -> facts.ImagesEmbedded:
-    return embedded(
-        [image("a-secret-image", Directions(1).near(Directions(1).new()))],
-        known=("another-secret",),
-        labels=("Rex at the lake",),
-    )
+    album = embedded([image("a-secret-image", Directions(1).near(Directions(1).new()))], labels=("Rex at the lake",))
+    return msgspec.structs.replace(album, known=("another-secret",))
 
 
 def sealed(key: PetKey = KEY, event_id: str = "e") -> bytes:
