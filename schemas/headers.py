@@ -43,6 +43,12 @@ def parse_timestamp(text: str) -> datetime | None:
         return None
 
 
+def is_up_to(time: str, until: str) -> bool:
+    """Whether both are RFC 3339 and `time` is not later than `until`."""
+    moment, limit = parse_timestamp(time), parse_timestamp(until)
+    return moment is not None and limit is not None and moment <= limit
+
+
 def build_headers(*, event_id: str, event_type: str, source: str, time: str, traceparent: str = "") -> Headers:
     """The headers of one message. `event_type` carries the version, e.g. ``media.ImagesEmbedded.v1``.
 

@@ -6,6 +6,7 @@ compaction then removes the secret, and with it every vector and name sealed und
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -34,7 +35,7 @@ class PetKey(msgspec.Struct, frozen=True, kw_only=True):
     format: int = 1
     key_id: str
     pet_id: str
-    created_at: str
+    created_at: str = ""
     secret: bytes = b""
     destroyed: Destroyed | None = None
 
@@ -47,12 +48,23 @@ class KeyRing(Protocol):
         ...
 
 
+class KeyReader(KeyRing, Protocol):
+    """A ring that can ask the topic for more."""
+
+    async def need(self, key_ids: Iterable[str]) -> None:
+        """Look for those that are not known yet, up to what the topic holds now."""
+        ...
+
+
 class NoKeys:
     """The ring of a reader that expects nothing sealed."""
 
     def find(self, key_id: str) -> PetKey:
         """Raises StopProcess."""
         raise StopProcess(f"key_id: a fact is sealed under {key_id[:100]!r}, but its reader was given no keys")
+
+    async def need(self, key_ids: Iterable[str]) -> None:
+        """There is no topic to ask."""
 
 
 _encoder = msgspec.msgpack.Encoder()

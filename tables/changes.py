@@ -15,12 +15,16 @@ from tables.pet import HEROES_SHOWN, Group, Listed, Pet, Waiting
 
 @dataclass(frozen=True)
 class Position:
-    """Where an event stands: log partition and offset, its time (RFC 3339), and what is in force there."""
+    """Where an event stands: log partition and offset, its time (RFC 3339), and what is in force there.
+
+    `key_id`: of the key that seals the event, empty for none.
+    """
 
     partition: int
     offset: int
     time: str
     policy: Policy
+    key_id: str = ""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from schemas.errors import DeadLetter
-from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, Policy, ReclusterRequested
+from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, PetPurged, Policy, ReclusterRequested
 from schemas.ids import UNCLUSTERED
 from tables import jobs
 from tables.changes import (
@@ -31,6 +31,7 @@ from tables.engines import LOOSE, engine_of
 from tables.mixture import Mixture
 from tables.outputs import Output, snapshot, updated_output, version_output
 from tables.pet import Group, Pet, Waiting, waiting_of
+from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage
 from tables.vectors import dequantize, is_unit
@@ -40,7 +41,10 @@ History = Callable[[], Iterable[ImageRow]]
 
 @dataclass
 class Step:
-    """What a fact did: rows to keep and messages to send. `touched`: components whose row is out of date."""
+    """What a fact did: rows to keep and messages to send. `touched`: components whose row is out of date.
+
+    `purged`: none of the rows that the pet had is to be kept.
+    """
 
     outputs: list[Output] = field(default_factory=list)
     image_row: ImageRow | None = None
@@ -48,6 +52,7 @@ class Step:
     folded: list[str] = field(default_factory=list)
     model: int = -1
     ended: list[str] = field(default_factory=list)
+    purged: bool = False
 
 
 def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) -> Step:
@@ -61,10 +66,16 @@ def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) ->
         return _fold_images(pet, fact, at, promoted, history)
     if isinstance(fact, ReclusterRequested):
         return _fold_recluster(pet, fact, at, history)
+    if isinstance(fact, PetPurged):
+        outputs = purge(pet, fact, at)
+        return Step(outputs=outputs, purged=bool(outputs))
     raise DeadLetter(f"facts of type {type(fact).__name__} are not folded by this release")
 
 
 def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, history: History) -> Step:
+    if is_ignored(pet, fact, at):
+        pet.last_offset = at.offset
+        return Step(model=max(pet.model, 0))
     _check(pet, fact)
     engine_of(at.policy)  # an unknown engine is refused before anything changes
     result = Step(model=pet.model_index(fact.model))

@@ -7,10 +7,13 @@ from schemas.errors import DeadLetter
 from schemas.fact_checks import check_fact, check_time
 from schemas.facts import Fact
 from schemas.ids import check_id
+from schemas.pet_keys import KeyRing, NoKeys
 from schemas.topics import PARTITION_FACTS_KEY
 from tables import partition as partition_facts
 from tables.changes import Position
 from tables.store import Applied, PetStore
+
+_NO_KEYS = NoKeys()
 
 
 def fold_record(
@@ -22,23 +25,24 @@ def fold_record(
     *,
     frontier: int,
     generation: int,
+    keys: KeyRing = _NO_KEYS,
 ) -> tuple[Envelope, Fact, Applied]:
     """Fold the record at (`partition`, `offset`); `frontier` and `generation` as `PetStore.apply` takes them.
 
     Raises DeadLetter for a record that is no fact of this release (UnknownVersion: of a newer one), StopProcess when
-    going on would corrupt the state. A fact that is one but cannot be folded is refused by the store: its outputs say
-    so.
+    going on would corrupt the state, or `keys` lacks the key that seals the fact. A fact that is one but cannot be
+    folded is refused by the store: its outputs say so.
     """
     pet_id = _pet_of(key)
     if value is None:
         raise DeadLetter("value: is missing; a tombstone is no fact")
-    envelope, fact = decode_fact(value)
+    envelope, fact = decode_fact(value, keys)
     check_time(envelope.time)
     check_fact(fact)
     if pet_id == PARTITION_FACTS_KEY:
         return envelope, fact, Applied([partition_facts.record(store.get, fact, offset)])
     force = partition_facts.in_force(store.get, offset)
-    at = Position(partition, offset, envelope.time, force.policy)
+    at = Position(partition, offset, envelope.time, force.policy, envelope.key_id)
     return envelope, fact, store.apply(pet_id, fact, at, force.model, frontier=frontier, generation=generation)
 
 

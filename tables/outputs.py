@@ -14,16 +14,17 @@ from schemas import public
 from schemas.codec import encode_version
 from schemas.facts import Policy
 from schemas.ids import cluster_id, message_id
-from schemas.versions import PET_VERSION_TYPE, PetVersion
+from schemas.pet_keys import PET_KEY_TYPE, PetKey, encode_key
+from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
 from tables.pet import Group, Listed, Pet
 
-Channel = Literal["versions", "updated", "status", "deadletter"]
+Channel = Literal["versions", "updated", "status", "deadletter", "keys"]
 
 _json: Final = msgspec.json.Encoder()
 
 
 class Output(msgspec.Struct, frozen=True, array_like=True):
-    """One message: `channel` names the topic, `type` and `id` are its `ce_type` and `ce_id`."""
+    """One message: `channel` names the topic, `type` and `id` are its `ce_type` and `ce_id`. Empty: a tombstone."""
 
     channel: Channel
     type: str
@@ -40,6 +41,22 @@ def version_output(version: PetVersion) -> Output:
 def updated_output(pet_id: str, version: int, value: bytes) -> Output:
     """The message on `media.clusters.updated`."""
     return Output("updated", public.CLUSTERS_UPDATED_TYPE, message_id("updated", pet_id, version), value)
+
+
+def erased_output(erased: PetErased) -> Output:
+    """The message of a purge on `media.pet-versions`."""
+    identity = message_id("erased", erased.pet_id, erased.purge_id)
+    return Output("versions", PET_ERASED_TYPE, identity, encode_version(erased))
+
+
+def gone_output(pet_id: str, purge_id: str) -> Output:
+    """The tombstone on `media.clusters.updated`."""
+    return Output("updated", public.CLUSTERS_UPDATED_TYPE, message_id("gone", pet_id, purge_id), b"")
+
+
+def key_output(key: PetKey) -> Output:
+    """What is left of a key, on `media.pet-keys`."""
+    return Output("keys", PET_KEY_TYPE, message_id("key-destroyed", key.key_id), encode_key(key))
 
 
 def status_output(status: public.JobStatus, key: str) -> Output:

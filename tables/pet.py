@@ -92,6 +92,17 @@ class FailureNote(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
+class Erased(msgspec.Struct, frozen=True, array_like=True):
+    """What purges of the pet have said, so that what they meant is ignored whenever it comes.
+
+    `accepted_until`: of the latest, RFC 3339. `keys`: all that sealed what is gone. `purges`: their ids.
+    """
+
+    accepted_until: str
+    keys: list[str]
+    purges: list[str]
+
+
 UNKNOWN_NUMBER: Final = -1
 
 
@@ -134,6 +145,7 @@ class Pet:
 
     `version_offset`: log offset of the event that made the current version, -1 before the first. `snapshot`: the
     message that this event sent to `media.clusters.updated`. `aliases`: ended cluster numbers and their successors.
+    `erased`: what its purges have said, None when there was none.
     """
 
     pet_id: str
@@ -155,6 +167,7 @@ class Pet:
     folded: set[tuple[int, str]] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     snapshot: bytes = b""
+    erased: Erased | None = None
 
     def memory(self) -> int:
         """Bytes that this pet takes in memory, roughly: its sums, and its ids at 120 bytes each."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from tables.mixture import ComponentSums, Mixture
 from tables.pet import Group, Pet
-from tables.rows import ComponentRow, EventRow, PetState, Segment
+from tables.rows import ComponentRow, EventRow, PetState, PurgedState, Segment, erased_of
 from tables.vectors import decode_sum, encode_sum
 
 
@@ -36,7 +36,7 @@ def component_rows(pet: Pet, components: Iterable[int]) -> list[ComponentRow]:
 
 def state_of(pet: Pet, offsets: dict[int, int], segments: list[int], tail: Segment) -> PetState:
     """The part of the head that is a function of the log. `offsets`: component → offset of its newest row."""
-    return PetState(
+    fields = (
         pet.version,
         pet.last_offset,
         pet.version_offset,
@@ -55,6 +55,7 @@ def state_of(pet: Pet, offsets: dict[int, int], segments: list[int], tail: Segme
         segments,
         tail,
     )
+    return PetState(*fields) if pet.erased is None else PurgedState(*fields, pet.erased)
 
 
 def pet_of(
@@ -77,6 +78,7 @@ def pet_of(
         quality_score=state.quality_score,
         aliases=state.aliases,
         jobs=state.jobs,
+        erased=erased_of(state),
     )
     rows = {offset: event_row(offset) for offset in {offset for _, offset in state.components}}
     for component, offset in state.components:

@@ -4,6 +4,7 @@
     {pet}/d/{offset}   ids of images and jobs done with, a segment of the album     never rewritten
     {pet}/c/{offset}   components that an event touched, and its outputs            never rewritten, dropped once
     superseded
+    {pet}/p/{offset}   which rows a purge has to delete                             never rewritten
     {pet}/h            the head: counters, and where the newest row of each component stands; the commit point
     /partition         policy and model in force on the partition
 
@@ -19,7 +20,7 @@ import msgspec
 
 from schemas.facts import Policy
 from tables.outputs import Output
-from tables.pet import Listed, OpenJob, Waiting
+from tables.pet import Erased, Listed, OpenJob, Waiting
 
 PARTITION_KEY: Final = b"/partition"
 
@@ -30,7 +31,7 @@ def head_key(pet: str) -> bytes:
 
 
 def row_key(pet: str, kind: str, offset: int) -> bytes:
-    """Key of a row: kind ``i``, ``d`` or ``c``, and the log offset of the event that made it."""
+    """Key of a row: kind ``i``, ``d``, ``c`` or ``p``, and the log offset of the event that made it."""
     return f"{pet}/{kind}/{offset}".encode()
 
 
@@ -96,6 +97,12 @@ class EventRow(msgspec.Struct, frozen=True, array_like=True):
     outputs: list[Output]
 
 
+class PurgeRow(msgspec.Struct, frozen=True, array_like=True):
+    """The rows that stood at a purge: kind and offsets. Like `Delivery`, it tells of this table, not of the log."""
+
+    rows: list[tuple[str, list[int]]]
+
+
 class PetState(msgspec.Struct, frozen=True, array_like=True):
     """The part of the head that is a function of the log. `components`: (component, offset of its newest row)."""
 
@@ -116,6 +123,12 @@ class PetState(msgspec.Struct, frozen=True, array_like=True):
     components: list[tuple[int, int]]
     segments: list[int]
     tail: Segment
+
+
+class PurgedState(PetState, frozen=True, array_like=True):
+    """The state of a pet that was purged once; of any other, `erased` is not written."""
+
+    erased: Erased | None = None
 
 
 class Garbage(msgspec.Struct, array_like=True):
@@ -149,6 +162,12 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     delivery: Delivery
 
 
+class _ReadHead(Head, frozen=True, array_like=True):
+    """As it is read: a state that ends before `erased` has none."""
+
+    state: PurgedState
+
+
 class PartitionFact(msgspec.Struct, frozen=True, array_like=True):
     """Policy and promoted model (empty: none yet) from log offset `offset` on."""
 
@@ -168,11 +187,12 @@ _encoder = msgspec.msgpack.Encoder()
 _image_row = msgspec.msgpack.Decoder(ImageRow)
 _segment = msgspec.msgpack.Decoder(Segment)
 _event_row = msgspec.msgpack.Decoder(EventRow)
-_head = msgspec.msgpack.Decoder(Head)
+_purge_row = msgspec.msgpack.Decoder(PurgeRow)
+_head = msgspec.msgpack.Decoder(_ReadHead)
 _partition = msgspec.msgpack.Decoder(PartitionRow)
 
 
-def encode(row: ImageRow | Segment | EventRow | Head | PetState | PartitionRow) -> bytes:
+def encode(row: ImageRow | Segment | EventRow | PurgeRow | Head | PetState | PartitionRow) -> bytes:
     """The bytes of a row; equal rows give equal bytes (msgspec keeps field and insertion order)."""
     return _encoder.encode(row)
 
@@ -192,8 +212,18 @@ def decode_event_row(raw: bytes) -> EventRow:
     return _event_row.decode(raw)
 
 
-def decode_head(raw: bytes) -> Head:
+def decode_purge_row(raw: bytes) -> PurgeRow:
     """Inverse of `encode`."""
+    return _purge_row.decode(raw)
+
+
+def erased_of(state: PetState) -> Erased | None:
+    """What purges have said."""
+    return state.erased if isinstance(state, PurgedState) else None
+
+
+def decode_head(raw: bytes) -> Head:
+    """Inverse of `encode`, but for a state without purges, which becomes a PurgedState that says so."""
     return _head.decode(raw)
 
 
@@ -205,6 +235,11 @@ def decode_partition(raw: bytes) -> PartitionRow:
 def is_head(key: bytes) -> bool:
     """Whether a pet's head stands under this key."""
     return key.endswith(b"/h")
+
+
+def is_purge_row(key: bytes) -> bool:
+    """Whether the list of a purge's deletions stands under this key."""
+    return b"/p/" in key
 
 
 def supersedes(old: bytes, new: bytes) -> bool:

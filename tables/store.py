@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from schemas.errors import DeadLetter, StopProcess
@@ -153,6 +154,8 @@ class PetStore:
                 yield rows.decode_image_row(self._need(pet_id, "i", offset))
 
     def _record(self, stored: StoredPet, result: Step, offset: int, frontier: int) -> Applied:
+        if result.purged:
+            return self._record_purge(stored, result, offset, frontier)
         pet_id, delivery, records = stored.pet.pet_id, stored.delivery, list[Record]()
         kinds = "c"
         if result.image_row is not None:
@@ -171,6 +174,29 @@ class PetStore:
         records.append((rows.head_key(pet_id), self._head(stored)))
         records += [(key, None) for key in tombstones]
         return Applied(records, result.outputs)
+
+    def _record_purge(self, stored: StoredPet, result: Step, offset: int, frontier: int) -> Applied:
+        """Delete every row behind an empty head. What earlier events have sent needs no repeat: it is erased too."""
+        pet_id, standing = stored.pet.pet_id, self._standing(stored, frontier)
+        stored.offsets, stored.segments, stored.tail, stored.version_row = {}, [], rows.Segment(), -1
+        stored.delivery = rows.Delivery([rows.Pending(offset, "pc")], [rows.Garbage(offset, offset)])
+        records: list[Record] = [
+            (rows.row_key(pet_id, "p", offset), rows.encode(standing)),
+            (rows.row_key(pet_id, "c", offset), rows.encode(rows.EventRow([], result.outputs))),
+            (rows.head_key(pet_id), self._head(stored)),
+        ]
+        return Applied(records + _deletions(pet_id, standing), result.outputs)
+
+    def _standing(self, stored: StoredPet, frontier: int) -> rows.PurgeRow:
+        """The pet's rows, those that are deleted but perhaps not for good among them."""
+        earlier = [p.offset for p in stored.delivery.pending if p.offset > frontier and "p" in p.kinds]
+        pet_id, delivery = stored.pet.pet_id, stored.delivery
+        segments = [rows.decode_segment(self._need(pet_id, "d", offset)) for offset in stored.segments]
+        images = [offset for segment in [*segments, stored.tail] for offset in segment.rows]
+        events = {*stored.offsets.values(), stored.version_row} - {-1}
+        events |= {garbage.row for garbage in delivery.garbage if garbage.deleted < 0 or garbage.deleted > frontier}
+        purged = [rows.decode_purge_row(self._need(pet_id, "p", offset)).rows for offset in earlier]
+        return rows.PurgeRow([("i", images), ("d", list(stored.segments)), ("c", sorted(events)), *chain(*purged)])
 
     @staticmethod
     def _extend_tail(stored: StoredPet, result: Step, offset: int) -> bool:
@@ -218,16 +244,23 @@ class PetStore:
         if stored.generation != self._generation:
             stored.generation = self._generation
             for event in pending:
-                for kind in (k for k in "idc" if k in event.kinds):
+                for kind in (k for k in "pidc" if k in event.kinds):
                     applied.records.append(
                         (rows.row_key(pet_id, kind, event.offset), self._need(pet_id, kind, event.offset))
                     )
             applied.records.append((rows.head_key(pet_id), self._head(stored)))
+            for event in (event for event in pending if "p" in event.kinds):
+                row = self._need(pet_id, "p", event.offset)
+                applied.records += _deletions(pet_id, rows.decode_purge_row(row))
             unsure = [g.row for g in delivery.garbage if g.deleted > frontier]
             applied.records += [(rows.row_key(pet_id, "c", row), None) for row in unsure]
         if any(event.offset == offset for event in pending):
             applied.outputs = rows.decode_event_row(self._need(pet_id, "c", offset)).outputs
         return applied
+
+
+def _deletions(pet_id: str, standing: rows.PurgeRow) -> list[Record]:
+    return [(rows.row_key(pet_id, kind, row), None) for kind, offsets in standing.rows for row in offsets]
 
 
 def _check_sizes(applied: Applied) -> None:

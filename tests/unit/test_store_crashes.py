@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import decode_fact, decode_version
+from schemas.codec import decode_change, decode_fact
 from schemas.errors import StopProcess
-from schemas.facts import Policy
+from schemas.facts import PetPurged, Policy
 from tables.changes import Position
 from tables.outputs import Output
-from tables.rows import is_head, supersedes
+from tables.rows import is_head, is_purge_row, supersedes
 from tables.store import Applied, PetStore
-from tests.unit.test_fold import burst_log, fold
+from tests.unit.test_fold import TIME, burst_log, entry, fold
 
 PETS = ("pet_a", "pet_b", "pet_c")
 
@@ -36,6 +36,15 @@ def album_log(seed: int) -> list[tuple[bytes, bytes]]:
     while any(logs):
         merged.append(rng.choice([log for log in logs if log]).popleft())
     return merged
+
+
+def purged_log(seed: int) -> list[tuple[bytes, bytes]]:
+    """The same, with two purges of the first pet somewhere among the events."""
+    rng, log = random.Random(seed), album_log(seed)
+    for purge_id in ("p1", "p2"):
+        fact = PetPurged(purge_id=purge_id, accepted_until=TIME)
+        log.insert(rng.randrange(len(log)), entry(fact, PETS[0]))
+    return log
 
 
 class Crash(Exception):
@@ -123,9 +132,13 @@ class World:
         local.position = len(self.changelog)
 
 
-def survive(seed: int, make_store: Callable[[dict[bytes, bytes]], PetStore]) -> World:
+def survive(
+    seed: int,
+    make_store: Callable[[dict[bytes, bytes]], PetStore],
+    make_log: Callable[[int], list[tuple[bytes, bytes]]] = album_log,
+) -> World:
     """Live through a seeded schedule of crashes, then audit."""
-    rng, log = random.Random(seed), album_log(seed)
+    rng, log = random.Random(seed), make_log(seed)
     world = World(rng, make_store)
     for _ in range(rng.randint(2, 8)):
         with contextlib.suppress(Crash):
@@ -139,23 +152,45 @@ def survive(seed: int, make_store: Callable[[dict[bytes, bytes]], PetStore]) -> 
 
 def audit(world: World, log: list[tuple[bytes, bytes]]) -> None:
     offline, expected = fold(log)
+    purges = [n for n, (_, value) in enumerate(log) if isinstance(decode_fact(value)[1], PetPurged)]
     for offset, outputs in enumerate(expected):
-        assert world.outputs.get(offset, []) == outputs, f"outputs of offset {offset}"
-    for pet in PETS:
+        sent = world.outputs.get(offset, [])
+        if any(offset < purge and log[offset][0] == log[purge][0] for purge in purges):
+            assert all(output in outputs for output in sent)  # what the purge erased need not have been sent
+        else:
+            assert sent == outputs, f"outputs of offset {offset}"
+    for pet in {*PETS} - {log[purge][0].decode() for purge in purges}:
         numbers = [
-            decode_version(o.value).version
+            decode_change(o.value).version
             for offset in sorted(world.outputs)
             for o in world.outputs[offset]
-            if o.channel == "versions" and decode_version(o.value).pet_id == pet
+            if o.channel == "versions" and decode_change(o.value).pet_id == pet
         ]
         assert numbers == list(range(1, len(numbers) + 1))
     world.workers.append(Local())
     for local in world.workers:
         world.recover(local)
+        for purge in purges:
+            left = [row for row in local.rows if of_pet(row, log[purge][0]) and offset_of(row) < purge]
+            assert not [row for row in left if not is_purge_row(row)], f"rows of before the purge at {purge}"
         for pet in PETS:
             assert PetStore(local.rows.get).state(pet) == offline.store.state(pet), (
                 f"{pet} differs from an offline fold"
             )
+
+
+def of_pet(row: bytes, pet: bytes) -> bool:
+    return row.startswith(pet + b"/") and not is_head(row)
+
+
+def offset_of(row: bytes) -> int:
+    return int(row.rsplit(b"/", 1)[1])
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.integers(0, 1_000_000))
+def test_a_purge_survives_any_schedule_of_crashes_and_leaves_no_row(seed: int) -> None:
+    survive(seed, lambda local: PetStore(local.get), purged_log)
 
 
 @settings(max_examples=120, deadline=None)
@@ -201,6 +236,23 @@ class _EagerTombstones(PetStore):
 
     def _record(self, stored, result, offset, frontier):  # type: ignore[no-untyped-def]
         return super()._record(stored, result, offset, offset - 1)
+
+
+class _PurgeOnce(PetStore):
+    """Does not delete again what a purge deleted."""
+
+    def _repeat(self, stored, offset, frontier):  # type: ignore[no-untyped-def]
+        applied = super()._repeat(stored, offset, frontier)
+        return Applied([r for r in applied.records if r[1] is not None], applied.outputs, True)
+
+
+def test_the_audit_is_red_when_a_purge_deletes_only_once() -> None:
+    def survive_all() -> None:
+        for seed in range(100):
+            survive(seed, lambda local: _PurgeOnce(local.get), purged_log)
+
+    with pytest.raises(AssertionError, match="rows of before the purge"):
+        survive_all()
 
 
 @pytest.mark.parametrize("broken", [_OwnRowsOnly, _NothingAgain, _NoOutbox, _HeadFirst, _EagerTombstones])
