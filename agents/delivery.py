@@ -82,9 +82,23 @@ class Ticket:
                 table[key] = value
         self._queued += [(table.changelog_topic, record) for record in table.take_unpublished()]
 
-    def send(self, topic: TopicT, *, key: bytes | None, value: bytes, headers: Headers) -> None:
-        """Queue one message."""
-        self._queued.append((topic, topic.as_future_message(key=key, value=value, headers=headers)))
+    def send(
+        self,
+        topic: TopicT,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        partition: int | None = None,
+    ) -> None:
+        """Queue one message; None as its value is a tombstone. `partition`: by the key unless given."""
+        message = topic.as_future_message(key=key, value=value, headers=headers, partition=partition)
+        self._queued.append((topic, message))
+
+    async def until_first(self) -> None:
+        """Wait until all events before this one in its partition are acknowledged, or it is no longer ours."""
+        while self.current and self._partition.tickets[0] is not self:
+            await self._delivery.moved()
 
     async def publish(self) -> list[asyncio.Future[Any]]:
         """Hand the queue to the producer, in order. Returns the futures of the broker's acknowledgements."""
@@ -148,6 +162,7 @@ class Delivery:
         """Grows with every piece of finished work, however small: what agents.watchdog looks at."""
         self._partitions: dict[Any, _Partition] = {}
         self._room = asyncio.Event()
+        self._moved = asyncio.Event()
 
     async def admit(self, event: EventT, weight: int = 1) -> Ticket | None:
         """A ticket for `event`, once there is room; None when it is read again by its partition's next owner.
@@ -182,7 +197,11 @@ class Delivery:
                 ticket.event.ack()
                 partition.finished = ticket.event.message.offset + 1
         self._open_events.set(self._in_flight)
-        self._room.set()
+        self._wake()
+
+    async def moved(self) -> None:
+        """Returns when an event was acknowledged, or the partitions have changed hands."""
+        await self._moved.wait()
 
     def committed(self, tp: Any) -> int:
         """The offset from which the partition is read again, as the broker has confirmed it; 0 for none."""
@@ -204,13 +223,19 @@ class Delivery:
         """A part of an event's work is done, e.g. one of its images."""
         self.progress += 1
 
+    def _wake(self) -> None:
+        """Let those go on that wait for room or for their turn."""
+        self._room.set()
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
     def _partition(self, message: Any) -> _Partition:
         partition = self._partitions.get(message.tp)
         if partition is None or partition.generation != message.generation_id:
             if partition is not None:  # a new generation reads again from what is committed
                 self._in_flight -= sum(ticket.weight for ticket in partition.tickets)
                 partition.tickets.clear()
-                self._room.set()
+                self._wake()
             partition = _Partition(message.generation_id, self.committed(message.tp))
             self._partitions[message.tp] = partition
         return partition

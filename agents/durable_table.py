@@ -59,6 +59,15 @@ class DurableTable(faust.Table):
         if sent.offset <= (-1 if held is None else held) + 1:
             super()._on_changelog_sent(fut)
 
+    def keys_with(self, partition: int, prefix: bytes) -> list[bytes]:
+        """The keys of one partition that begin with `prefix`, in order."""
+        found = []
+        for key in self.data._db_for_partition(partition).keys(from_key=prefix):
+            if not key.startswith(prefix):
+                break
+            found.append(key)
+        return found
+
     def take_unpublished(self) -> list[FutureMessage]:
         """The records collected since the last call, in the order of the puts."""
         records, self._unpublished = self._unpublished, []

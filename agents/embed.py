@@ -8,13 +8,13 @@ acknowledged in order (agents.delivery). The order of the calls of one command:
     → publish dead letters and the retry → the broker has them → remember the images in the table → acknowledge
 
 An image that may succeed later does not hold the others up: the fact names it as pending, and a retry command carries
-it alone, to a topic where it waits for its time (`bridges.retries`).
+it alone, to a topic where it waits for its time (`bridges.retries`). Purges: agents.pet_purge.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -26,9 +26,12 @@ from agents import known_images
 from agents.delivery import Delivery, Ticket
 from agents.durable_table import DurableTable
 from agents.embed_outputs import EmbedOutputs
+from agents.embed_purge import answer_purge
 from agents.images.errors import ImageError
 from agents.images.fail_fast import asked_anyway
-from schemas.commands import MAX_IMAGES_PER_JOB, EmbedImages, decode_command
+from agents.pet_purge import Purging, is_dropped, mark_of
+from agents.sealing_keys import SealingKeys
+from schemas.commands import MAX_IMAGES_PER_JOB, EmbedImages, PurgePet, decode_request
 from schemas.errors import DeadLetter, RetryLater
 from schemas.facts import WHOLE_LIST, EmbeddedImage, FailedImage, ImagesEmbedded, JobContext
 from schemas.ids import is_id
@@ -91,6 +94,7 @@ class EmbedAgent:
         *,
         embed_image: EmbedImage,
         list_images: Callable[[str], Awaitable[tuple[str, ...] | None]],
+        keys: SealingKeys,
         attempts: int = 5,
         metrics: EmbedMetrics | None = None,
     ) -> None:
@@ -100,6 +104,8 @@ class EmbedAgent:
         self._model = model
         self._embed_image = embed_image
         self._list_images = list_images
+        self._keys = keys
+        self._purging = Purging()
         self._attempts = attempts
         self._metrics = metrics or EmbedMetrics()
         self._running: set[asyncio.Task[None]] = set()
@@ -116,7 +122,7 @@ class EmbedAgent:
                 images = len(command.image_ids) if isinstance(command, EmbedImages) else 0
                 ticket = await self._delivery.admit(event, weight=max(1, images))
                 if ticket is not None:
-                    task = asyncio.create_task(self._guarded(ticket, command))
+                    task = asyncio.create_task(self._in_turn(ticket, command))
                     self._running.add(task)
                     task.add_done_callback(self._running.discard)
         finally:
@@ -125,7 +131,21 @@ class EmbedAgent:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _guarded(self, ticket: Ticket, command: EmbedImages | DeadLetter) -> None:
+    def _in_turn(self, ticket: Ticket, command: EmbedImages | PurgePet | DeadLetter) -> Coroutine[Any, Any, None]:
+        """What handles the command; called as it is read, so that it waits for the purges of its pet before it."""
+        if isinstance(command, DeadLetter):
+            return self._guarded(ticket, command, None, None)
+        before = self._purging.before(command.pet_id)
+        done = self._purging.begin(command.pet_id) if isinstance(command, PurgePet) else None
+        return self._guarded(ticket, command, before, done)
+
+    async def _guarded(
+        self,
+        ticket: Ticket,
+        command: EmbedImages | PurgePet | DeadLetter,
+        before: asyncio.Event | None,
+        done: asyncio.Event | None,
+    ) -> None:
         """No exception leaves a command: what is not a dead letter ends the process."""
         where = position_of(ticket.event.message)
         try:
@@ -133,6 +153,12 @@ class EmbedAgent:
                 log.warning("command_dead_lettered", reason=str(command), source_id=where)
                 self._outputs.unreadable(ticket, str(command))
                 await ticket.publish()
+                ticket.close()
+                return
+            if before is not None:
+                await before.wait()
+            if isinstance(command, PurgePet):
+                await answer_purge(ticket, command, self._table, self._outputs, self._keys)
             else:
                 await self._handle(ticket, command)
             ticket.close()
@@ -141,8 +167,14 @@ class EmbedAgent:
         except Exception as error:
             log.exception("embed_failed", source_id=where)
             self._delivery.abort(f"embedding of {where} failed: {error!r}")
+        finally:
+            if done is not None and isinstance(command, PurgePet):
+                self._purging.end(command.pet_id, done)
 
     async def _handle(self, ticket: Ticket, command: EmbedImages) -> None:
+        if is_dropped(mark_of(self._table.get, command.pet_id), command.enqueued_at):
+            log.info("command_of_purged_pet_dropped", source_id=position_of(ticket.event.message))
+            return
         self._outputs.processing(ticket, command)
         await ticket.publish()
         known: tuple[str, ...] = ()
@@ -164,7 +196,13 @@ class EmbedAgent:
 
     async def _answer(self, ticket: Ticket, command: EmbedImages, fact: ImagesEmbedded) -> None:
         """Publish the fact, and behind it what follows from it: a try never overtakes the one before."""
-        self._outputs.fact(ticket, command, fact)
+        mark = mark_of(self._table.get, command.pet_id)
+        key = await self._keys.current(
+            command.pet_id, mark, self._outputs.now(), lambda key: self._outputs.key(ticket, key)
+        )
+        if not ticket.current:
+            return
+        self._outputs.fact(ticket, command, fact, key)
         published, *_ = await ticket.publish()
         await published
         if not ticket.current:
@@ -240,9 +278,9 @@ def _unavailable(later: _Later) -> str:
     return "list_unavailable" if later.image_id == WHOLE_LIST else "unavailable"
 
 
-def _decode(event: EventT) -> EmbedImages | DeadLetter:
+def _decode(event: EventT) -> EmbedImages | PurgePet | DeadLetter:
     try:
-        return decode_command(event.message.value)
+        return decode_request(event.message.value)
     except DeadLetter as error:
         return error
 

@@ -5,6 +5,7 @@ Used by `agents.embed`; each method queues on the command's ticket and publishes
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from faust.types import TopicT
 from agents.dead_letters import image_record, send_dead_letter, unreadable_record
 from agents.delivery import Ticket
 from schemas.codec import encode_fact, fact_type
-from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, split_images
-from schemas.facts import FailedImage, ImagesEmbedded
+from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, PurgePet, split_images
+from schemas.facts import FailedImage, ImagesEmbedded, PetPurged
 from schemas.headers import RETRY_DUE, Headers, build_headers, header, timestamp
 from schemas.ids import message_id
+from schemas.pet_keys import PET_KEY_TYPE, PetKey, encode_key
 from schemas.public import JOB_STATUS_TYPE, JobStatus
 
 SOURCE: Final = "/embed"
@@ -35,6 +37,7 @@ class EmbedTopics:
     jobs: TopicT
     retries: Sequence[TopicT]
     pet_log: TopicT
+    pet_keys: TopicT
     status: TopicT
     deadletter: TopicT
 
@@ -63,9 +66,10 @@ class EmbedOutputs:
             pet_id=command.pet_id,
             job_id=command.job_id,
             status="processing",
-            at=timestamp(self._clock()),
+            at=self.now(),
             attempt=command.attempt,
             run=command.run,
+            enqueued_at=command.enqueued_at,
         )
         identity = message_id("status", command.pet_id, command.job, command.attempt, "processing", command.part)
         headers = self._headers(ticket, identity, JOB_STATUS_TYPE)
@@ -73,12 +77,36 @@ class EmbedOutputs:
             self._topics.status, key=command.pet_id.encode(), value=msgspec.json.encode(status), headers=headers
         )
 
-    def fact(self, ticket: Ticket, command: EmbedImages, fact: ImagesEmbedded) -> None:
-        """The fact that answers the command."""
-        identity = message_id("embedded", command.pet_id, command.job, command.part, command.attempt)
-        now = timestamp(self._clock())
-        headers = self._headers(ticket, identity, fact_type(fact), now)
+    async def key(self, ticket: Ticket, key: PetKey) -> None:
+        """A new key of the pet; returns once the broker has it."""
+        identity = message_id("key", key.key_id)
+        ticket.send(
+            self._topics.pet_keys,
+            key=key.key_id.encode(),
+            value=encode_key(key),
+            headers=self._headers(ticket, identity, PET_KEY_TYPE, key.created_at),
+            partition=ticket.event.message.partition,
+        )
+        await asyncio.gather(*await ticket.publish())
+
+    def purged(self, ticket: Ticket, command: PurgePet, fact: PetPurged) -> None:
+        """The fact that answers a purge."""
+        identity = message_id("purged", command.pet_id, command.purge_id)
+        now = self.now()
         value = encode_fact(fact, event_id=identity, time=now, pet_id=command.pet_id)
+        headers = self._headers(ticket, identity, fact_type(fact), now)
+        ticket.send(self._topics.pet_log, key=command.pet_id.encode(), value=value, headers=headers)
+
+    def now(self) -> str:
+        """The time of what is sent now, RFC 3339."""
+        return timestamp(self._clock())
+
+    def fact(self, ticket: Ticket, command: EmbedImages, fact: ImagesEmbedded, key: PetKey) -> None:
+        """The fact that answers the command, sealed under `key`."""
+        identity = message_id("embedded", command.pet_id, command.job, command.part, command.attempt)
+        now = self.now()
+        headers = self._headers(ticket, identity, fact_type(fact), now)
+        value = encode_fact(fact, event_id=identity, time=now, pet_id=command.pet_id, key=key)
         ticket.send(self._topics.pet_log, key=command.pet_id.encode(), value=value, headers=headers)
 
     def dead_image(self, ticket: Ticket, command: EmbedImages, dead: FailedImage) -> None:
@@ -121,6 +149,6 @@ class EmbedOutputs:
             event_id=event_id,
             event_type=event_type,
             source=SOURCE,
-            time=time or timestamp(self._clock()),
+            time=time or self.now(),
             traceparent=header(ticket.event.message.headers, "traceparent"),
         )

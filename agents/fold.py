@@ -16,8 +16,10 @@ from faust.types import EventT, StreamT, TopicT
 from agents.dead_letters import send_dead_letter, unreadable_record
 from agents.delivery import Delivery, Ticket
 from agents.durable_table import DurableTable
+from schemas.codec import keys_named
 from schemas.errors import DeadLetter
 from schemas.headers import build_headers, header, parse_timestamp
+from schemas.pet_keys import KeyReader, NoKeys
 from schemas.telemetry import Counter, Histogram, Unmeasured
 from tables.log import fold_record
 from tables.outputs import Channel
@@ -41,16 +43,25 @@ class FoldMetrics:
 
 
 class Folder:
-    """Folds events into `table` and sends outputs to `topics` (one per channel, `deadletter` among them)."""
+    """Folds events into `table` and sends outputs to `topics` (one per channel, `deadletter` among them).
+
+    `keys`: open sealed facts.
+    """
 
     def __init__(
-        self, delivery: Delivery, table: DurableTable, topics: dict[Channel, TopicT], metrics: FoldMetrics | None = None
+        self,
+        delivery: Delivery,
+        table: DurableTable,
+        topics: dict[Channel, TopicT],
+        metrics: FoldMetrics | None = None,
+        keys: KeyReader | None = None,
     ) -> None:
         self._delivery = delivery
         self._table = table
         self._topics = topics
         self._metrics = metrics or FoldMetrics()
         self._store = PetStore(table.get)
+        self._keys = keys or NoKeys()
 
     async def run(self, stream: StreamT[Any]) -> None:
         """The agent's body. No exception leaves it: what is not a dead letter ends the process."""
@@ -59,6 +70,7 @@ class Folder:
             if ticket is None:
                 continue
             try:
+                await self._keys.need(keys_named(event.message.value or b""))
                 self._handle(ticket, event)
                 await ticket.publish()
                 ticket.close()
@@ -79,6 +91,7 @@ class Folder:
                 message.value,
                 frontier=ticket.frontier,
                 generation=message.generation_id,
+                keys=self._keys,
             )
         except DeadLetter as error:
             record = unreadable_record("fact", message, str(error))
@@ -95,7 +108,13 @@ class Folder:
                 time=envelope.time,
                 traceparent=header(message.headers, "traceparent"),
             )
-            ticket.send(self._topics[output.channel], key=message.key, value=output.value, headers=headers)
+            ticket.send(
+                self._topics[output.channel],
+                key=output.key or message.key,
+                value=output.value or None,
+                headers=headers,
+                partition=message.partition if output.key else None,
+            )
         self._measure(applied, fact, envelope.time)
 
     def _measure(self, applied: Applied, fact: Any, time: str) -> None:

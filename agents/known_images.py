@@ -27,6 +27,11 @@ def key_of(pet_id: str, image_id: str) -> bytes:
     return f"{pet_id}/{image_id}".encode()
 
 
+def prefix_of(pet_id: str) -> bytes:
+    """What the keys of a pet's images begin with."""
+    return f"{pet_id}/".encode()
+
+
 def known_among(
     get: Callable[[bytes], bytes | None], pet_id: str, image_ids: Iterable[str], model: str
 ) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from schemas.codec import keys_named
 from schemas.errors import InvalidInput
+from schemas.pet_keys import KeyReader
 from schemas.topics import Topics
 from schemas.versions import PetVersion
 from tables.replay import LogReplay
@@ -21,17 +23,19 @@ POLL_RECORDS: Final = 500
 
 
 class LogVersions:
-    """Reads `media.pet-log` with a consumer of its own, in no group; one consumer a call."""
+    """Reads `media.pet-log` with a consumer of its own, in no group; one consumer a call. `keys`: open its facts."""
 
     def __init__(
         self,
         *,
         bootstrap_servers: str,
         topics: Topics,
+        keys: KeyReader,
         client_id: str = "media-project-replay",
         consumer_options: dict[str, Any] | None = None,
     ) -> None:
         self._topic = topics.pet_log.name
+        self._keys = keys
         self._options = {
             "bootstrap_servers": bootstrap_servers,
             "client_id": client_id,
@@ -62,13 +66,15 @@ class LogVersions:
             await consumer.stop()
 
     async def _fold(self, consumer: Any, pet_id: str, tp: TopicPartition) -> AsyncGenerator[PetVersion, None]:
-        fold = LogReplay(tp.partition, only_pet=pet_id)
+        fold = LogReplay(tp.partition, only_pet=pet_id, keys=self._keys)
         consumer.unsubscribe()
         consumer.assign([tp])
         end = (await consumer.end_offsets([tp]))[tp]
         while await consumer.position(tp) < end:
             polled = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=POLL_RECORDS)
-            for record in polled.get(tp, ()):
+            records = polled.get(tp, ())
+            await self._keys.need(key_id for record in records for key_id in keys_named(record.value or b""))
+            for record in records:
                 if record.offset >= end:
                     return
                 version = fold.feed(record.offset, record.key or b"", record.value or b"")

@@ -66,7 +66,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Order a job's states by (`run`, ended or not, `attempt`, state), with queued < processing < failed < succeeded,
     never by arrival: a command that is read again sends its ``processing`` again, even behind its run's end, and may be
-    tried again then. A run ends once. `run` grows when dead letters are requeued.
+    tried again then. A run ends once. `run` grows when dead letters are requeued. `enqueued_at`: of the job, where it
+    is told: with ``processing``, and with every state of a pet that was purged once.
     """
 
     pet_id: str
@@ -81,6 +82,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     failed_images: tuple[FailedImageReport, ...] = ()
     error: str = ""
+    enqueued_at: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True):

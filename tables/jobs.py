@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
+
 from schemas.facts import WHOLE_LIST, Fact, FailedImage, ImagesEmbedded, JobContext
 from schemas.public import DeadLetterRecord, FailedImageReport, JobStatus
 from tables.changes import Position
@@ -110,6 +112,7 @@ def abandon(pet: Pet, at: Position) -> tuple[list[str], list[Output]]:
             placed=job.placed,
             known=job.known,
             failed=job.failed,
+            enqueued_at=at.time if pet.erased else UNSET,
             error=f"abandoned: more than {MAX_OPEN_JOBS} jobs of the pet were under way",
         )
         outputs += [status_output(status, key), dead_letter_output(_dead_job(status, "abandoned", at))]
@@ -166,6 +169,7 @@ def outcome(pet: Pet, fact: ImagesEmbedded, settled: Settled, at: Position) -> l
         known=job.known,
         failed=job.failed,
         failed_images=tuple(FailedImageReport(f.image_id, f.kind, f.reason) for f in job.failures),
+        enqueued_at=context.enqueued_at if pet.erased else UNSET,
         error="" if succeeded else f"none of {named} images could be used; first: {first}",
     )
     outputs = [status_output(status, context.key)]
@@ -203,6 +207,7 @@ def refused(pet: Pet, fact: Fact, at: Position, reason: str) -> list[Output]:
             placed=job.placed,
             known=job.known,
             failed=job.failed + len(fact.images) + len(fact.failed),
+            enqueued_at=fact.job.enqueued_at if pet.erased else UNSET,
             error=reason,
         )
         outputs.append(status_output(status, fact.job.key))

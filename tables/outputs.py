@@ -14,7 +14,7 @@ from schemas import public
 from schemas.codec import encode_version
 from schemas.facts import Policy
 from schemas.ids import cluster_id, message_id
-from schemas.pet_keys import PET_KEY_TYPE, PetKey, encode_key
+from schemas.pet_keys import PET_KEY_TYPE, PetKey, decode_key, encode_key
 from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
 from tables.pet import Group, Listed, Pet
 
@@ -30,6 +30,11 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
     type: str
     id: str
     value: bytes
+
+    @property
+    def key(self) -> bytes:
+        """Its Kafka key where that is not the pet's id; the partition is the pet's all the same."""
+        return decode_key(self.value).key_id.encode() if self.channel == "keys" else b""
 
 
 def version_output(version: PetVersion) -> Output:

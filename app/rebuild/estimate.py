@@ -8,14 +8,16 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import TopicPartition
 
+from agents.pet_keys import open_pet_keys
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from projections.bulk_rows import BulkRows
 from projections.queries import load
 from projections.shadow import schema
-from projections.shadow.reading import log_consumer, log_end, read
+from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.urls import driver_url
 from schemas.errors import StopProcess
+from schemas.pet_keys import KeyReader
 from tables.replay import LogReplay
 
 SAMPLE_EVENTS: Final = 2_000
@@ -33,7 +35,8 @@ async def estimate(place: Place, display: Display) -> None:
         consumer.unsubscribe()
         ends = {tp: await log_end(consumer, tp) for tp in partitions}
         largest = max(partitions, key=ends.__getitem__)
-        events, seconds, size = await _sample(consumer, largest, min(ends[largest], SAMPLE_EVENTS))
+        async with open_pet_keys(place.bootstrap_servers, place.topics.pet_keys.name) as keys:
+            events, seconds, size = await _sample(consumer, largest, min(ends[largest], SAMPLE_EVENTS), keys)
     finally:
         await consumer.stop()
     total = sum(ends.values())
@@ -51,11 +54,11 @@ async def estimate(place: Place, display: Display) -> None:
     )
 
 
-async def _sample(consumer: Any, tp: TopicPartition, end: int) -> tuple[int, float, int]:
+async def _sample(consumer: Any, tp: TopicPartition, end: int, keys: KeyReader) -> tuple[int, float, int]:
     """Fold the partition's first events; (events, seconds, bytes)."""
-    replay, bulk = LogReplay(tp.partition), BulkRows()
+    replay, bulk = LogReplay(tp.partition, keys=keys), BulkRows()
     events, size, begun = 0, 0, time.perf_counter()
-    async for records, _ in read(consumer, tp, 0, end):
+    async for records, _ in read_facts(consumer, tp, 0, end, keys):
         for record in records:
             version = replay.feed(record.offset, record.key, record.value)
             if version is not None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from agents.pet_keys import open_pet_keys
 from app import VERSION
 from app.rebuild.place import Place
 from app.rebuild.progress import Display, Tally
@@ -166,6 +167,7 @@ class Rebuild:
             database_url=driver_url(self._place.database_url),
             bootstrap_servers=self._place.bootstrap_servers,
             topic=self._place.topics.pet_log.name,
+            keys_topic=self._place.topics.pet_keys.name,
             partition=number,
             generation=run.generation,
             schema=schema.shadow_name(run.generation),
@@ -180,6 +182,9 @@ class Rebuild:
         """What follows the log for each partition."""
         async with AsyncExitStack() as opened:
             following = []
+            keys = await opened.enter_async_context(
+                open_pet_keys(self._place.bootstrap_servers, self._place.topics.pet_keys.name)
+            )
             for number, mark in run.marks.items():
                 each = CatchUp(
                     self._place.topics.pet_log.name,
@@ -187,6 +192,7 @@ class Rebuild:
                     schema.shadow_name(run.generation),
                     mark,
                     self._folder(run) / str(number),
+                    keys,
                 )
                 opened.callback(each.close)
                 if await each.restore(consumer):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final
 
+from agents.pet_keys import open_pet_keys
 from projections.shadow.bulk import BulkJob, copy_partition
 from projections.shadow.runs import Mark
 
@@ -62,9 +63,14 @@ def _end_with(parent: int) -> None:
 
 
 def _copy(job: BulkJob) -> Mark:
-    mark = asyncio.run(copy_partition(job, _tell))
+    mark = asyncio.run(_copy_with_keys(job))
     _tell(mark)
     return mark
+
+
+async def _copy_with_keys(job: BulkJob) -> Mark:
+    async with open_pet_keys(job.bootstrap_servers, job.keys_topic) as keys:
+        return await copy_partition(job, keys, _tell)
 
 
 def _tell(mark: Mark) -> None:

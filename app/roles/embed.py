@@ -20,9 +20,10 @@ from agents.images.fsspec_source import FsspecSource, check_template
 from agents.images.pipeline import ImagePipeline, PipelineMetrics
 from agents.images.sources import ImageSource
 from agents.images.storage_service import StorageServiceSource, client_session
+from agents.sealing_keys import SealingKeys
 from app.faust_apps import create_app, durable_table, raw_topic
 from app.models import open_embedder
-from app.roles.faust_worker import run_faust
+from app.roles.faust_worker import pet_keys, run_faust
 from app.roles.role import Role
 from app.settings import Settings
 from app.telemetry import metric_defs as defs
@@ -52,7 +53,7 @@ def run(settings: Settings) -> None:
 
     @app.agent(raw_topic(app, topics.jobs), name="embed", concurrency=1)
     async def embed(stream: StreamT[bytes]) -> None:
-        async with _pipeline(role, embedder) as (source, pipeline):
+        async with pet_keys(settings, delivery) as keys, _pipeline(role, embedder) as (source, pipeline):
             agent = EmbedAgent(
                 delivery,
                 table,
@@ -60,6 +61,7 @@ def run(settings: Settings) -> None:
                 Model(embedder.model_id, embedder.dimension, embedder.device),
                 embed_image=pipeline.embed_image,
                 list_images=source.list_images,
+                keys=SealingKeys(keys),
                 attempts=settings.cluster_max_attempts,
                 metrics=metrics,
             )
@@ -75,6 +77,7 @@ def _outputs(app: AppT, settings: Settings) -> EmbedOutputs:
             jobs=raw_topic(app, topics.jobs),
             retries=[raw_topic(app, tier) for tier in topics.retries],
             pet_log=raw_topic(app, topics.pet_log),
+            pet_keys=raw_topic(app, topics.pet_keys),
             status=raw_topic(app, topics.jobs_status),
             deadletter=raw_topic(app, topics.deadletter),
         ),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.exceptions import ConsistencyError
 from faust.types import AppT
 from mode import Service
@@ -13,11 +16,14 @@ from agents.abort import abort_process
 from agents.delivery import Delivery
 from agents.faust_mends import mend_faust
 from agents.lease import Lease, install
+from agents.pet_keys import PetKeys
 from agents.watchdog_service import WatchdogService
 from app.faust_apps import LEASE_MARGIN_SECONDS
 from app.roles.role import Role, on_loop
 from app.roles.shutdown import Shutdown
+from app.settings import Settings
 from app.telemetry.health import Check
+from schemas.errors import StopProcess
 
 
 class _Operations(Service):
@@ -53,6 +59,21 @@ class RoleWorker(faust.Worker):
     def install_signal_handlers(self) -> None:
         """Called by Faust when the worker starts."""
         Shutdown(self._shutdown_seconds).install(lambda: on_loop(self.loop, self._on_sigterm))
+
+
+@asynccontextmanager
+async def pet_keys(settings: Settings, delivery: Delivery) -> AsyncIterator[PetKeys]:
+    """The pets' keys, for as long as an agent's body runs. The process ends when they cannot be read at its start."""
+    topic = settings.topics().pet_keys.name
+    keys = PetKeys(bootstrap_servers=settings.kafka_bootstrap_servers, topic=topic)
+    try:
+        try:
+            await keys.start()
+        except (KafkaError, StopProcess) as error:
+            delivery.abort(f"the pets' keys cannot be read: {error!r}")
+        yield keys
+    finally:
+        await keys.stop()
 
 
 def recovery_check(app: AppT) -> Check:

@@ -9,7 +9,7 @@ from faust.types import StreamT
 from agents.delivery import Delivery
 from agents.fold import Folder, FoldMetrics
 from app.faust_apps import create_app, durable_table, raw_topic
-from app.roles.faust_worker import run_faust
+from app.roles.faust_worker import pet_keys, run_faust
 from app.roles.role import Role
 from app.settings import Settings
 from app.telemetry import metric_defs as defs
@@ -24,6 +24,7 @@ def run(settings: Settings) -> None:
     outputs: dict[Channel, Any] = {
         "versions": raw_topic(app, topics.pet_versions),
         "updated": raw_topic(app, topics.clusters_updated),
+        "keys": raw_topic(app, topics.pet_keys),
         "status": raw_topic(app, topics.jobs_status),
         "deadletter": raw_topic(app, topics.deadletter),
     }
@@ -37,10 +38,10 @@ def run(settings: Settings) -> None:
         job_seconds=role.metrics.histogram(defs.JOB_SECONDS),
     )
     delivery = Delivery(app, open_events=role.metrics.gauge(defs.DELIVERY_OPEN))
-    folder = Folder(delivery, table, outputs, metrics)
 
     @app.agent(raw_topic(app, topics.pet_log), name="fold", concurrency=1)
     async def fold(stream: StreamT[bytes]) -> None:
-        await folder.run(stream)
+        async with pet_keys(settings, delivery) as keys:
+            await Folder(delivery, table, outputs, metrics, keys).run(stream)
 
     run_faust(role, app, delivery)

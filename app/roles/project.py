@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 
+from agents.pet_keys import PetKeys
 from app.clients import PING_SECONDS, create_producer, open_pool, open_redis, start_producer, stop_producer
 from app.faust_apps import group_id
 from app.roles.loops import run_together
@@ -35,7 +36,8 @@ async def _run(role: Role) -> None:
     settings = role.settings
     redis, pool = open_redis(settings), open_pool(settings)
     producer = create_producer(settings, "media-project")
-    projector, sweeper = _projector(role, redis, pool, producer), _sweeper(role, pool, producer)
+    keys = PetKeys(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.topics().pet_keys.name)
+    projector, sweeper = _projector(role, redis, pool, producer, keys), _sweeper(role, pool, producer)
     retention = _retention(role, pool)
 
     async def readiness() -> dict[str, Check]:
@@ -52,6 +54,7 @@ async def _run(role: Role) -> None:
             if await start_producer(producer, stopping):
                 await run_together((projector, sweeper, retention), stopping)
         finally:
+            await keys.stop()
             await stop_producer(producer)
             await redis.aclose()
 
@@ -61,8 +64,9 @@ def beside_check(waits_for: str, does: str) -> Check:
     return Check(True, f"waiting for {waits_for}" if waits_for else does)
 
 
-def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
+def _projector(role: Role, redis: Any, pool: Any, producer: Any, keys: PetKeys) -> Projector:
     settings, metrics = role.settings, role.metrics
+    replay = LogVersions(bootstrap_servers=settings.kafka_bootstrap_servers, topics=settings.topics(), keys=keys)
 
     async def dead_letter(record: ConsumerRecord, reason: str) -> None:
         await send_unprojected(producer, settings.topics(), record, reason)
@@ -72,7 +76,7 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
         topics=settings.topics(),
         pool=pool,
         cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
-        replay=LogVersions(bootstrap_servers=settings.kafka_bootstrap_servers, topics=settings.topics()).replay,
+        replay=replay.replay,
         dead_letter=dead_letter,
         metrics=ProjectorMetrics(
             versions_applied=metrics.counter(defs.VERSIONS_APPLIED),

@@ -16,9 +16,10 @@ from aiokafka import TopicPartition
 from projections.bulk_rows import COLUMNS, BulkRows
 from projections.shadow import runs
 from projections.shadow.fold_state import FoldState, forget
-from projections.shadow.reading import log_consumer, log_end, read
+from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.shadow.runs import Mark
 from schemas.errors import InvalidInput, StopProcess
+from schemas.pet_keys import KeyReader
 from schemas.versions import PetVersion
 from tables.replay import LogReplay
 
@@ -33,13 +34,14 @@ class BulkJob:
     database_url: str
     bootstrap_servers: str
     topic: str
+    keys_topic: str
     partition: int
     generation: int
     schema: str
     state_folder: Path
 
 
-async def copy_partition(job: BulkJob, progress: Callable[[Mark], None] = lambda mark: None) -> Mark:
+async def copy_partition(job: BulkJob, keys: KeyReader, progress: Callable[[Mark], None] = lambda mark: None) -> Mark:
     """Fold the partition up to where it ends now and copy the rows; its mark is noted in the same transaction.
 
     Waits while a process that outlived its parent still copies it; what that one has copied stands. Raises
@@ -51,19 +53,19 @@ async def copy_partition(job: BulkJob, progress: Callable[[Mark], None] = lambda
         copied = await runs.copied_mark(connection, job.generation, job.partition)
         if copied is not None:
             return copied
-        return await _copy(job, connection, progress)
+        return await _copy(job, keys, connection, progress)
     finally:
         await connection.close()
 
 
-async def _copy(job: BulkJob, connection: Any, progress: Callable[[Mark], None]) -> Mark:
+async def _copy(job: BulkJob, keys: KeyReader, connection: Any, progress: Callable[[Mark], None]) -> Mark:
     forget(job.state_folder)
     state = FoldState(job.state_folder)
     consumer = log_consumer(job.bootstrap_servers)
     try:
         await consumer.start()
         async with connection.transaction():
-            mark = await _fold_and_copy(job, consumer, connection, state, progress)
+            mark = await _fold_and_copy(job, keys, consumer, connection, state, progress)
             await runs.mark(connection, job.generation, mark)
         state.offset = mark.next_offset
         return mark
@@ -73,12 +75,17 @@ async def _copy(job: BulkJob, connection: Any, progress: Callable[[Mark], None])
 
 
 async def _fold_and_copy(
-    job: BulkJob, consumer: Any, connection: Any, state: FoldState, progress: Callable[[Mark], None]
+    job: BulkJob,
+    keys: KeyReader,
+    consumer: Any,
+    connection: Any,
+    state: FoldState,
+    progress: Callable[[Mark], None],
 ) -> Mark:
     tp = TopicPartition(job.topic, job.partition)
-    replay, bulk, sink = LogReplay(job.partition, rows=state), BulkRows(), _Copy(connection, job.schema)
+    replay, bulk, sink = LogReplay(job.partition, rows=state, keys=keys), BulkRows(), _Copy(connection, job.schema)
     mark = Mark(job.partition, end_offset=await log_end(consumer, tp))
-    async for records, reached in read(consumer, tp, 0, mark.end_offset):
+    async for records, reached in read_facts(consumer, tp, 0, mark.end_offset, keys):
         versions = images = 0
         for record in records:
             version = replay.feed(record.offset, record.key, record.value)

@@ -14,10 +14,11 @@ from aiokafka import TopicPartition
 from projections.postgres import Applied, apply_version
 from projections.shadow import runs
 from projections.shadow.fold_state import FoldState, forget
-from projections.shadow.reading import log_end, read
+from projections.shadow.reading import log_end, read_facts
 from projections.shadow.runs import Mark
 from projections.shadow.schema import LIVE
 from schemas.errors import StopProcess
+from schemas.pet_keys import KeyReader
 from tables.replay import LogReplay
 
 BETWEEN: Final = -1
@@ -27,14 +28,17 @@ BETWEEN: Final = -1
 class CatchUp:
     """Follows the log for one partition; `close` lets its state go. `mark` says how far the shadow is."""
 
-    def __init__(self, topic: str, generation: int, schema: str, mark: Mark, state_folder: Path) -> None:
+    def __init__(
+        self, topic: str, generation: int, schema: str, mark: Mark, state_folder: Path, keys: KeyReader
+    ) -> None:
         self._tp = TopicPartition(topic, mark.partition)
         self._generation = generation
         self._schema = schema
         self.mark = mark
         self._folder = state_folder
         self._state = FoldState(state_folder)
-        self._replay = LogReplay(mark.partition, rows=self._state)
+        self._keys = keys
+        self._replay = LogReplay(mark.partition, rows=self._state, keys=keys)
 
     async def restore(self, consumer: Any) -> bool:
         """Fold the partition again up to the mark when the fold's state does not belong to the rows: a batch was cut
@@ -45,8 +49,8 @@ class CatchUp:
         self._state.close()
         forget(self._folder)
         self._state = FoldState(self._folder)
-        self._replay = LogReplay(self.mark.partition, rows=self._state)
-        async for records, _ in read(consumer, self._tp, 0, self.mark.next_offset):
+        self._replay = LogReplay(self.mark.partition, rows=self._state, keys=self._keys)
+        async for records, _ in read_facts(consumer, self._tp, 0, self.mark.next_offset, self._keys):
             for record in records:
                 self._replay.feed(record.offset, record.key, record.value)
         self._state.offset = self.mark.next_offset
@@ -65,7 +69,7 @@ class CatchUp:
         caller holds a transaction.
         """
         end, applied = await log_end(consumer, self._tp), 0
-        async for records, reached in read(consumer, self._tp, self.mark.next_offset, end):
+        async for records, reached in read_facts(consumer, self._tp, self.mark.next_offset, end, self._keys):
             self._state.offset = BETWEEN
             versions = [
                 version

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from schemas.codec import keys_named
+from schemas.pet_keys import KeyReader
+
 POLL_MS: Final = 1000
 POLL_RECORDS: Final = 1000
 FETCH_BYTES: Final = 8 * 2**20
@@ -33,6 +36,15 @@ async def log_end(consumer: Any, tp: TopicPartition) -> int:
     """The next offset that the partition will give."""
     end: int = (await consumer.end_offsets([tp]))[tp]
     return end
+
+
+async def read_facts(
+    consumer: Any, tp: TopicPartition, start: int, end: int, keys: KeyReader
+) -> AsyncGenerator[tuple[Sequence[ConsumerRecord], int], None]:
+    """As `read`, of the log; `keys` have been asked for those that the records name."""
+    async for records, reached in read(consumer, tp, start, end):
+        await keys.need(key_id for record in records for key_id in keys_named(record.value or b""))
+        yield records, reached
 
 
 async def read(
