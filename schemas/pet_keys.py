@@ -39,6 +39,11 @@ class PetKey(msgspec.Struct, frozen=True, kw_only=True):
     secret: bytes = b""
     destroyed: Destroyed | None = None
 
+    def __repr__(self) -> str:
+        """Without the secret: errors and logs show it."""
+        state = "destroyed" if self.destroyed else "secret=..."
+        return f"PetKey(key_id={self.key_id!r}, pet_id={self.pet_id!r}, {state})"
+
 
 class KeyRing(Protocol):
     """Finds keys. What lacks a key that was never destroyed must not go on: it would take facts for erased."""

@@ -24,7 +24,7 @@ from tests.bench.floor import HOPS, Floor, FloorSample, open_floor
 from tests.bench.load import JobTimes, Load
 from tests.bench.report import Quantiles, Report
 from tests.bench.rig import Rig, rig
-from tests.e2e.kafka_log import read_topic
+from tests.e2e.kafka_log import Keys, read_topic
 from tests.photos import SKIMAGE, SKLEARN, photo
 
 JOBS_PER_SECOND: Final = 10.0
@@ -189,7 +189,7 @@ async def _stamps(bootstrap_servers: str, topic: str, job_of: Callable[[bytes], 
 
 
 def _job_of_fact(raw: bytes) -> str:
-    fact: Any = decode_fact(raw)[1]
+    fact: Any = decode_fact(raw, Keys())[1]
     return str(fact.job.job_id) if isinstance(fact, ImagesEmbedded) else ""
 
 

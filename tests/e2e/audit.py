@@ -18,14 +18,14 @@ from tables.outputs import Output
 from tables.replay import LogReplay
 from tables.rows import PARTITION_KEY
 from tables.store import PetStore
-from tests.e2e.kafka_log import read_topic
+from tests.e2e.kafka_log import read_log, read_topic
 from tests.e2e.service import Service, image_ids_of
 
 
 async def audit(service: Service, accepted: Mapping[str, Mapping[str, list[str]]]) -> None:
     """`accepted`: pet → job → image ids, all good ones, all jobs ended. Raises AssertionError naming what is wrong."""
     brokers, topics = service.bootstrap_servers, service.topics
-    offline = fold_offline(await read_topic(brokers, topics.pet_log.name))
+    offline = fold_offline(await read_log(brokers, topics))
     assert offline.refused == [], "a fact was refused"
     expected = version_messages(offline)
     sent = by_version(await read_topic(brokers, topics.pet_versions.name), version_number)

@@ -3,8 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from schemas.codec import decode_fact, encode_fact
+from schemas.errors import DeadLetter
+from schemas.pet_keys import Destroyed, PetKey, decode_key
+from schemas.topics import Topics
+
+
+class Keys(dict[str, PetKey]):
+    """A ring of keys that were read from their topic; one that is lacking leaves its facts sealed."""
+
+    def find(self, key_id: str) -> PetKey:
+        """As schemas.pet_keys.KeyRing."""
+        gone = Destroyed(purge_id="", last_version=-1, next_cluster=-1)
+        return self.get(key_id) or PetKey(key_id=key_id, pet_id="", destroyed=gone)
+
+
+async def read_log(bootstrap_servers: str, topics: Topics) -> list[ConsumerRecord]:
+    """The log's records, with the facts in the clear that can be opened."""
+    records = await read_topic(bootstrap_servers, topics.pet_log.name)
+    written = await read_topic(bootstrap_servers, topics.pet_keys.name)
+    keys = Keys((key.key_id, key) for key in (decode_key(record.value) for record in written))
+    return [opened(record, keys) for record in records]
+
+
+def opened(record: ConsumerRecord, keys: Keys) -> ConsumerRecord:
+    """The record, in the clear when its key is there; as it is when it is no fact."""
+    try:
+        envelope, fact = decode_fact(record.value or b"", keys)
+    except DeadLetter:
+        return record
+    if not envelope.key_id or getattr(fact, "sealed", b""):
+        return record
+    clear = encode_fact(fact, event_id=envelope.event_id, time=envelope.time, pet_id=envelope.pet_id)
+    return replace(record, value=clear)
 
 
 async def read_topic(bootstrap_servers: str, topic: str) -> list[ConsumerRecord]:

@@ -10,7 +10,7 @@ from schemas.codec import decode_fact, decode_version
 from schemas.facts import ImagesEmbedded
 from schemas.headers import header
 from schemas.ids import job_key, message_id, version_key
-from tests.e2e.kafka_log import read_topic
+from tests.e2e.kafka_log import read_log, read_topic
 from tests.e2e.service import Service
 
 
@@ -29,7 +29,7 @@ async def test_one_job_leaves_its_traces_in_order(service: Service, pet: str) ->
     assert header(command.headers, "ce_id") == message_id("job", pet, job_id, 1, 1)
 
     # 2 Embed: one fact, with a vector for each image.
-    (logged,) = [r for r in await read_topic(servers, topics.pet_log.name) if r.key == pet.encode()]
+    (logged,) = [r for r in await read_log(servers, topics) if r.key == pet.encode()]
     envelope, fact = decode_fact(logged.value)
     assert isinstance(fact, ImagesEmbedded)
     assert [len(image.vector) for image in fact.images] == [2560] * 3

@@ -12,7 +12,7 @@ import asyncpg
 from aiokafka import ConsumerRecord
 
 from schemas.headers import header
-from tests.e2e.kafka_log import read_topic
+from tests.e2e.kafka_log import read_log, read_topic
 from tests.faults.ledger import JobKey
 from tests.faults.supervised import SupervisedService
 
@@ -78,7 +78,7 @@ async def collect(service: SupervisedService) -> Evidence:
     return Evidence(
         commands=await read(topics.jobs.name),
         retries=retries,
-        log=await read(topics.pet_log.name),
+        log=await read_log(service.bootstrap_servers, topics),
         versions=await read(topics.pet_versions.name),
         public=await read(topics.clusters_updated.name),
         statuses=await read(topics.jobs_status.name),

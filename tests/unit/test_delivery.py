@@ -60,7 +60,9 @@ class FakeTopic:
         self.sent: list[bytes] = []
         self.futures: list[asyncio.Future[None]] = []
 
-    def as_future_message(self, *, key: bytes | None, value: bytes, headers: Any) -> bytes:
+    def as_future_message(
+        self, *, key: bytes | None, value: bytes, headers: Any, partition: int | None = None
+    ) -> bytes:
         return value
 
     async def publish_message(self, message: bytes, wait: bool = False) -> asyncio.Future[None]:
@@ -278,3 +280,29 @@ def test_a_worker_that_the_group_has_removed_ends_itself() -> None:
     lease.restart()
     with pytest.raises(Aborted, match="removed this worker"):
         lease.lost()
+
+
+async def test_an_event_can_wait_until_all_before_it_are_acknowledged() -> None:
+    h = Harness()
+    await h.sent(10)
+    other = await h.admit(0, tp=("log", 1))
+    last = await h.admit(11)
+    assert last is not None
+    assert other is not None
+    turn = asyncio.create_task(last.until_first())
+    other.close()
+    await asyncio.sleep(0.01)
+    assert not turn.done()
+    await h.acknowledge(0)
+    await asyncio.wait_for(turn, 5)
+    assert h.acks == [0, 10]
+
+
+async def test_an_event_of_an_older_generation_waits_for_nothing() -> None:
+    h = Harness()
+    await h.sent(10)
+    last = await h.admit(11)
+    assert last is not None
+    h.app.consumer_generation_id = 2
+    await asyncio.wait_for(last.until_first(), 5)
+    assert not last.current

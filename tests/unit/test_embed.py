@@ -17,11 +17,13 @@ from agents.embed_outputs import JITTER, EmbedOutputs, EmbedTopics
 from agents.images.errors import ImageError
 from agents.images.fail_fast import FailFast
 from agents.known_images import key_of
+from agents.sealing_keys import SealingKeys
 from schemas.codec import decode_fact
-from schemas.commands import EmbedImages, decode_command
+from schemas.commands import EmbedImages, PurgePet, decode_command
 from schemas.errors import RetryLater
 from schemas.facts import WHOLE_LIST, EmbeddedImage, ImagesEmbedded, Quality
 from schemas.headers import RETRY_DUE, header, timestamp
+from schemas.pet_keys import PetKey, decode_key
 from schemas.public import DeadLetterRecord
 from tests.unit.test_delivery import FakeApp, FakeMessage, abort
 
@@ -29,6 +31,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 DELAYS = (5.0, 60.0, 600.0)
+TOPICS = ("jobs", "pet_log", "pet_keys", "status", "deadletter")
 
 
 class Topic:
@@ -40,7 +43,9 @@ class Topic:
         self.headers: list[Any] = []
         self.hold: asyncio.Future[None] | None = None
 
-    def as_future_message(self, *, key: bytes | None, value: bytes, headers: Any) -> bytes:
+    def as_future_message(
+        self, *, key: bytes | None, value: bytes, headers: Any, partition: int | None = None
+    ) -> bytes:
         self.headers.append(headers)
         return value
 
@@ -66,6 +71,13 @@ class Table(dict[bytes, bytes]):
         super().__setitem__(key, value)
         self._puts.append(key)
 
+    def __delitem__(self, key: bytes) -> None:
+        super().__delitem__(key)
+        self._puts.append(key)
+
+    def keys_with(self, _partition: int, prefix: bytes) -> list[bytes]:
+        return sorted(key for key in self if key.startswith(prefix))
+
     def take_unpublished(self) -> list[bytes]:
         puts, self._puts = self._puts, []
         return puts
@@ -90,6 +102,29 @@ class Event:
         self.acks.append(self.message.offset)
 
 
+class Keyring:
+    """Keys that this worker has made, and those that `elsewhere` another has, which a refresh finds."""
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+        self.known: list[PetKey] = []
+        self.elsewhere: list[PetKey] = []
+
+    async def refresh(self) -> None:
+        self.known += self.elsewhere
+        self.elsewhere = []
+
+    def of_pet(self, pet_id: str) -> list[PetKey]:
+        return [key for key in self.known if key.pet_id == pet_id]
+
+    def add(self, key: PetKey) -> None:
+        assert key in map(decode_key, self.topic.values), "known only once it is written"
+        self.known.append(key)
+
+    def find(self, key_id: str) -> PetKey:
+        return next(key for key in self.known if key.key_id == key_id)
+
+
 class Rig:
     """An agent with its surroundings; `images` says what each image id gives: an exception, or nothing for success."""
 
@@ -101,7 +136,10 @@ class Rig:
         self.acks: list[int] = []
         self.app = FakeApp()
         self.table = Table(self.journal)
-        self.topics = {name: Topic(self.journal, name) for name in ("jobs", "pet_log", "status", "deadletter")}
+        self.topics = {name: Topic(self.journal, name) for name in TOPICS}
+        self.topics["pet_keys"].hold = done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        self.keys = Keyring(self.topics["pet_keys"])
         self.tiers = [Topic(self.journal, f"retry{tier}") for tier in (1, 2, 3)]
         topics = EmbedTopics(**self.topics, retries=self.tiers)
         self.agent = EmbedAgent(
@@ -111,6 +149,7 @@ class Rig:
             Model("m@1", 4, "cpu"),
             embed_image=self.embed_image,
             list_images=self.list_images,
+            keys=SealingKeys(self.keys),
         )
 
     async def embed_image(self, image_id: str) -> EmbeddedImage:
@@ -125,7 +164,7 @@ class Rig:
             raise self.listed
         return self.listed
 
-    async def run(self, *commands: EmbedImages | bytes) -> None:
+    async def run(self, *commands: EmbedImages | PurgePet | bytes) -> None:
         """Handle the commands; returns when all are settled or nothing moves any more."""
         events = [
             Event(Message(n, value=c if isinstance(c, bytes) else msgspec.json.encode(c)), self.acks)
@@ -138,7 +177,7 @@ class Rig:
         await asyncio.gather(body, return_exceptions=True)
 
     def facts(self) -> list[ImagesEmbedded]:
-        found = [decode_fact(value)[1] for value in self.topics["pet_log"].values]
+        found = [decode_fact(value, self.keys)[1] for value in self.topics["pet_log"].values]
         assert all(isinstance(fact, ImagesEmbedded) for fact in found)
         return found  # type: ignore[return-value]
 
@@ -164,11 +203,11 @@ async def test_an_image_is_remembered_only_after_the_log_has_its_vector() -> Non
     rig = Rig()
     rig.topics["pet_log"].hold = asyncio.get_running_loop().create_future()
     await rig.run(command("a"))
-    assert rig.journal == ["status", "pet_log"]
+    assert rig.journal == ["status", "pet_keys", "pet_log"]
     assert (rig.table, rig.acks) == ({}, [])
     again = Rig()
     await again.run(command("a"))
-    assert again.journal == ["status", "pet_log", "changelog"]
+    assert again.journal == ["status", "pet_keys", "pet_log", "changelog"]
     assert (list(again.table), again.acks) == ([key_of("rex", "a")], [0])
 
 
@@ -215,7 +254,7 @@ async def test_a_retry_is_sent_only_when_the_log_has_the_try_before() -> None:
     rig.topics["pet_log"].hold = asyncio.get_running_loop().create_future()
     rig.images["a"] = [RetryLater("503")]
     await rig.run(command("a"))
-    assert rig.journal == ["status", "pet_log"]
+    assert rig.journal == ["status", "pet_keys", "pet_log"]
 
 
 class Source:

@@ -101,5 +101,6 @@ def test_a_record_that_is_no_key_is_refused(wrong: dict[str, object], field: str
     assert decode_key(encode_key(GONE)) == GONE
     with pytest.raises(DeadLetter, match=field):
         decode_key(encode_key(msgspec.structs.replace(KEY, **wrong)))
+    assert repr(KEY.secret) not in repr(KEY)
     with pytest.raises(DeadLetter, match="not a key"):
         decode_key(b"\xc1")
