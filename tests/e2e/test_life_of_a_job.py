@@ -28,7 +28,10 @@ async def test_one_job_leaves_its_traces_in_order(service: Service, pet: str) ->
     assert body["source"] == f"redis:{service.stream}/{entry}"
     assert header(command.headers, "ce_id") == message_id("job", pet, job_id, 1, 1)
 
-    # 2 Embed: one fact, with a vector for each image.
+    # 2 Embed: one fact, with a vector for each image; the log itself tells of none of them.
+    (sealed,) = [r for r in await read_topic(servers, topics.pet_log.name) if r.key == pet.encode()]
+    assert b"coffee-4" not in sealed.value
+    assert job_id.encode() in sealed.value
     (logged,) = [r for r in await read_log(servers, topics) if r.key == pet.encode()]
     envelope, fact = decode_fact(logged.value)
     assert isinstance(fact, ImagesEmbedded)

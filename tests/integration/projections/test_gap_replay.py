@@ -19,6 +19,7 @@ from schemas.codec import encode_fact
 from schemas.errors import InvalidInput, UnknownVersion
 from schemas.facts import Policy, PolicyChanged, ReclusterRequested
 from schemas.ids import UNCLUSTERED
+from schemas.pet_keys import NoKeys
 from schemas.topics import PARTITION_FACTS_KEY, Topics
 from schemas.versions import PetVersion
 from tables.replay import LogReplay
@@ -78,7 +79,7 @@ async def rig(kafka: KafkaServer, topics: Topics, pool: Any, cache: AnswerCache)
 async def write_log(rig: Rig, log: list[Entry]) -> LogVersions:
     for key, value in log:
         await rig.producer.send_and_wait(rig.topics.pet_log.name, value, key=key, partition=PARTITION)
-    return LogVersions(bootstrap_servers=rig.bootstrap_servers, topics=rig.topics)
+    return LogVersions(bootstrap_servers=rig.bootstrap_servers, topics=rig.topics, keys=NoKeys())
 
 
 async def test_the_log_gives_the_versions_after_the_one_that_is_there(rig: Rig) -> None:
@@ -147,12 +148,12 @@ async def test_a_newer_releases_fact_ends_the_replay(rig: Rig) -> None:
 
 
 async def test_a_partition_that_the_log_lacks_is_refused(rig: Rig) -> None:
-    versions = LogVersions(bootstrap_servers=rig.bootstrap_servers, topics=rig.topics)
+    versions = LogVersions(bootstrap_servers=rig.bootstrap_servers, topics=rig.topics, keys=NoKeys())
     with pytest.raises(InvalidInput, match="partition"):
         _ = [version async for version in versions.replay("101", 99, 0)]
 
 
 async def test_a_broker_that_is_away_raises(topics: Topics) -> None:
-    versions = LogVersions(bootstrap_servers="127.0.0.1:1", topics=topics)
+    versions = LogVersions(bootstrap_servers="127.0.0.1:1", topics=topics, keys=NoKeys())
     with pytest.raises(KafkaError):
         _ = [version async for version in versions.replay("101", 0, 0)]
