@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from mode import Service
 
 from app.clients import open_pool, open_redis
@@ -17,11 +18,14 @@ from app.views.health import readiness
 from app.views.peers import PeerReadiness
 from app.views.producer import CE_SOURCE, CommandProducer
 from app.views.services import WebServices
+from app.views.unread import UnreadCache, UnreadPool
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.reader import ClusterReader
+
+log = structlog.get_logger(__name__)
 
 
 def _now() -> datetime:
@@ -54,6 +58,12 @@ class _Clients(Service):
         return await readiness(self._services)
 
 
+def _unread(settings: Settings) -> dict[str, str]:
+    """The stores that READ_POSTGRES and READ_REDIS switch off."""
+    read = {"postgres": settings.read_postgres, "redis": settings.read_redis}
+    return {name: f"not read: READ_{name.upper()} is false" for name, on in read.items() if not on}
+
+
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
     role = Role.prepare("web", settings)
@@ -65,13 +75,16 @@ def run(settings: Settings) -> None:
         clock=_now,
         client_id="media-web",
     )
+    cache = AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds)
+    store = pool if settings.read_postgres else UnreadPool()
+    log.info("switches", **settings.switches())
     services = WebServices(
-        reader=ClusterReader(pool),
-        history=HistoryReader(pool),
-        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
+        reader=ClusterReader(store),
+        history=HistoryReader(store),
+        cache=cache if settings.read_redis else UnreadCache(cache),
         submit=producer.submit,
         letters=LetterDesk(
-            LetterReader(pool),
+            LetterReader(store),
             producer.send,
             topics=settings.topics(),
             clock=_now,
@@ -82,6 +95,7 @@ def run(settings: Settings) -> None:
         kafka_ping=producer.ping,
         clock=_now,
         peers=PeerReadiness(settings.readyz_peers),
+        unread=_unread(settings),
         timeout=settings.web_store_timeout_seconds,
         metrics=role.metrics,
     )

@@ -27,6 +27,8 @@ async def get_clusters(services: WebServices, request: web.Request) -> web.Respo
         answer = await current_answer(services, request.match_info["pet_id"])
     except POSTGRES_ERRORS:
         raise PlainError(503, errors.STORE_DETAIL) from None
+    except ApiError:
+        raise PlainError(503, errors.READING_OFF_DETAIL) from None
     if answer is None:
         raise PlainError(404, errors.NO_CLUSTERS_DETAIL)
     return _tagged(request, answer, answer)
@@ -58,7 +60,7 @@ async def invalidate(services: WebServices, request: web.Request) -> web.Respons
 async def current_answer(services: WebServices, pet_id: str) -> bytes | None:
     """The answer's bytes, from Redis or else from Postgres; None for a pet without clusters.
 
-    Raises `POSTGRES_ERRORS` when Postgres is needed and does not answer.
+    Raises `POSTGRES_ERRORS` when Postgres is needed and does not answer, ApiError when it is needed and not to be read.
     """
     if not is_id(pet_id):
         return None

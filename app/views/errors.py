@@ -16,6 +16,7 @@ from typing import Any, Final
 TOKEN_DETAIL: Final = "invalid internal token"
 NO_CLUSTERS_DETAIL: Final = "cluster state not found"
 STORE_DETAIL: Final = "cluster store unavailable"
+READING_OFF_DETAIL: Final = "cluster store not read"
 REDIS_DETAIL: Final = "redis unavailable"
 KAFKA_DETAIL: Final = "job queue unavailable"
 UNPARSABLE_DETAIL: Final = "There was an error parsing the body"
@@ -64,6 +65,9 @@ TOO_MANY_LETTERS: Final = ErrorCode(
     "too_many_letters", 409, "The filter takes more letters than one request may act on; `count` says how many."
 )
 STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does not answer; try again later.")
+READING_OFF: Final = ErrorCode(
+    "reading_off", 503, "An operator has switched off that the API reads Postgres; what needs it is not answered now."
+)
 KAFKA_UNAVAILABLE: Final = ErrorCode(
     "kafka_unavailable", 503, "Kafka did not confirm in time; send the same again, a repeat changes nothing."
 )
@@ -83,6 +87,7 @@ CATALOGUE: Final = (
     COUNT_CHANGED,
     TOO_MANY_LETTERS,
     STORE_UNAVAILABLE,
+    READING_OFF,
     KAFKA_UNAVAILABLE,
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -82,7 +82,9 @@ async def no_peers() -> dict[str, Check]:
 
 @dataclass(frozen=True, kw_only=True)
 class WebServices:
-    """The collaborators of the views. `timeout`: seconds that one call of a store may take."""
+    """The collaborators of the views. `timeout`: seconds that one call of a store may take. `unread`: stores that no
+    answer comes from, by name with the reason; readiness does not ask them.
+    """
 
     reader: Reader
     history: HistoryReader
@@ -94,4 +96,5 @@ class WebServices:
     clock: Callable[[], datetime]
     peers: Readiness = no_peers
     timeout: float = 5.0
+    unread: Mapping[str, str] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)

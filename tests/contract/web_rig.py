@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -112,9 +112,9 @@ def nowhere() -> str:
 
 @asynccontextmanager
 async def serving(
-    stores: Stores, data_dir: Path, *, pages: bool = False, peers: tuple[str, ...] = ()
+    stores: Stores, data_dir: Path, *, pages: bool = False, peers: tuple[str, ...] = (), **services_changes: Any
 ) -> AsyncIterator[Api]:
-    """The API, started and stopped as its command does it."""
+    """The API, started and stopped as its command does it. `services_changes` replace collaborators of the views."""
     metrics, port = Metrics(), free_port()
     # Fails at once when Redis is away, as the service's own client does.
     redis: Any = Redis.from_url(stores.redis_url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2)
@@ -143,6 +143,7 @@ async def serving(
             timeout=TIMEOUT_SECONDS,
             metrics=metrics,
         )
+        services = replace(services, **services_changes)
         app = create_web_app(
             services,
             host="127.0.0.1",

@@ -1,0 +1,42 @@
+"""Stand-ins for a store that the API does not read (READ_POSTGRES, READ_REDIS). Wired by app/roles/web.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import NoReturn
+
+from app.views.errors import READING_OFF, ApiError
+from app.views.services import Cache
+
+
+class UnreadPool:
+    """In place of a pool: whoever asks it something gets ApiError `reading_off` at once, and nothing connects."""
+
+    def acquire(self) -> NoReturn:
+        """Raises ApiError."""
+        raise ApiError(READING_OFF)
+
+    def fetch(self, *_question: object) -> Awaitable[NoReturn]:
+        """Raises ApiError."""
+        raise ApiError(READING_OFF)
+
+    fetchval = fetchrow = fetch
+
+
+class UnreadCache:
+    """In place of the cached answers: there is never one, and none is stored. `invalidate` drops as ever."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    async def get(self, pet_id: str) -> bytes | None:
+        """None."""
+        return None
+
+    async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
+        """False."""
+        return False
+
+    async def invalidate(self, pet_id: str) -> bool:
+        """Drop; False when there was none."""
+        return await self._cache.invalidate(pet_id)
