@@ -20,6 +20,11 @@ class SettingsCommand(AppCommand):
     abstract: ClassVar[bool] = True
     options: ClassVar[list[Any]] = []
 
+    def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
+        # click looks for the character in front of lines that are to stay as they are; a docstring has its escape.
+        cls.__doc__ = (cls.__doc__ or "").replace(r"\b", "\b")
+        super().__init_subclass__(*args, **kwargs)
+
     def run_using_worker(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Load the settings and call `execute`."""
         try:

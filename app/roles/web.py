@@ -18,7 +18,7 @@ from app.views.health import readiness
 from app.views.peers import PeerReadiness
 from app.views.producer import CE_SOURCE, CommandProducer
 from app.views.services import WebServices
-from app.views.unread import UnreadCache, UnreadPool
+from app.views.unread import UnreadCache, UnreadPool, UnreadReader
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
@@ -79,7 +79,7 @@ def run(settings: Settings) -> None:
     store = pool if settings.read_postgres else UnreadPool()
     log.info("switches", **settings.switches())
     services = WebServices(
-        reader=ClusterReader(store),
+        reader=ClusterReader(pool) if settings.read_postgres else UnreadReader(),
         history=HistoryReader(store),
         cache=cache if settings.read_redis else UnreadCache(cache),
         submit=producer.submit,

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from app.views.errors import READING_OFF, ApiError
 from app.views.services import Cache
+from projections.reader import ClusterReader
 
 
 class UnreadPool:
@@ -21,6 +22,16 @@ class UnreadPool:
         raise ApiError(READING_OFF)
 
     fetchval = fetchrow = fetch
+
+
+class UnreadReader(ClusterReader):
+    """In place of the reader of current answers and jobs."""
+
+    def __init__(self) -> None:
+        super().__init__(UnreadPool())
+
+    async def ping(self) -> None:
+        """Returns: what is not read need not answer."""
 
 
 class UnreadCache:

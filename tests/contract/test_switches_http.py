@@ -16,10 +16,9 @@ import aiohttp
 from app.local.ports import HOST, free_port
 from app.local.probe import answers_ok
 from app.local.processes import wait_until
-from app.views.unread import UnreadCache, UnreadPool
+from app.views.unread import UnreadCache, UnreadPool, UnreadReader
 from projections.cache import AnswerCache
 from projections.history import HistoryReader
-from projections.reader import ClusterReader
 from tests.contract.test_wire_http import JOB, PET, VERSION, api, expected_answer, stores
 from tests.contract.web_rig import TOKEN, Api, Stores, nowhere, serving
 
@@ -49,7 +48,7 @@ async def test_without_reading_postgres_cached_answers_go_on_and_the_rest_says_w
     without = Stores(
         f"postgresql://postgres@{nowhere()}/none", stores.redis_url, stores.bootstrap_servers, stores.topics
     )
-    off: Any = {"reader": ClusterReader(OFF), "history": HistoryReader(OFF), "unread": {"postgres": "not read"}}
+    off: Any = {"reader": UnreadReader(), "history": HistoryReader(OFF), "unread": {"postgres": "not read"}}
     async with serving(without, tmp_path / "off", **off) as closed:
         await closed.until_submitting()
         cached = await closed.call("GET", f"{PET}/clusters")
