@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.local.kafka import KafkaServer
+from app.local.ports import HOST, free_port
+from app.local.probe import answers_ok
+from app.local.processes import wait_until
 from projections.cache import AnswerCache, stored_position
 from projections.runner import POLL_RECORDS, Projector
 from projections.telemetry import ProjectorMetrics
@@ -17,6 +25,7 @@ from schemas.topics import Topics
 from tests.integration.projections.rig import Counted, Rig
 from tests.integration.projections.samples import eventually, member, version
 
+ROOT = Path(__file__).parents[3]
 PETS = tuple(f"pet-{number}" for number in range(150))
 LAST = 5
 
@@ -101,3 +110,39 @@ async def test_cut_off_while_it_brings_answers_to_redis_it_goes_on_where_it_was(
     async with rig.running():
         await rig.until_cached(PETS[-1], LAST)
     assert {await cached_version(cache, pet) for pet in PETS} == {LAST}
+
+
+async def test_the_role_writes_what_its_switches_say(
+    rig: Rig, cache: AnswerCache, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Off altogether, nothing is written and nothing lost; then Postgres alone; then both."""
+    environment = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "KAFKA_BOOTSTRAP_SERVERS": rig.bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": rig.topics.prefix, "DATABASE_URL": database_url, "REDIS_URL": redis_url,
+        "NAMESPACE": "test.clusters", "WORKER_METRICS_HOST": HOST, "WORKER_METRICS_PORT": str(free_port()),
+        "READ_REDIS": "false", "READ_POSTGRES": "false",
+    }  # fmt: skip
+    ready = f"http://{HOST}:{environment['WORKER_METRICS_PORT']}/readyz"
+
+    @contextmanager
+    def role(**switches: str) -> Iterator[None]:
+        process = subprocess.Popen([sys.executable, "-m", "app", "project"], env=environment | switches, cwd=tmp_path)
+        try:
+            assert wait_until(lambda: answers_ok(ready), 60)
+            yield
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+    await rig.send(version("101", 1, (member("a", 0),)))
+    with role(PROJECT_POSTGRES="false", PROJECT_REDIS="false"):
+        assert await rig.pool.fetchval("SELECT count(*) FROM projection_positions") == 0
+    with role(PROJECT_REDIS="false"):
+        await rig.until_version("101", 1)
+        await rig.send(version("101", 2))
+        await rig.until_version("101", 2)
+        assert await cached_version(cache, "101") == 0
+    with role():
+        await rig.until_cached("101", 2)
