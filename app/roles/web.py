@@ -18,7 +18,7 @@ from app.views.health import readiness
 from app.views.peers import PeerReadiness
 from app.views.producer import CE_SOURCE, CommandProducer
 from app.views.services import WebServices
-from app.views.unread import UnreadCache, UnreadPool, UnreadReader
+from app.views.unread import UnreadCache, UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
@@ -58,12 +58,6 @@ class _Clients(Service):
         return await readiness(self._services)
 
 
-def _unread(settings: Settings) -> dict[str, str]:
-    """The stores that READ_POSTGRES and READ_REDIS switch off."""
-    read = {"postgres": settings.read_postgres, "redis": settings.read_redis}
-    return {name: f"not read: READ_{name.upper()} is false" for name, on in read.items() if not on}
-
-
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
     role = Role.prepare("web", settings)
@@ -95,7 +89,7 @@ def run(settings: Settings) -> None:
         kafka_ping=producer.ping,
         clock=_now,
         peers=PeerReadiness(settings.readyz_peers),
-        unread=_unread(settings),
+        unread=unread_stores(postgres=settings.read_postgres, redis=settings.read_redis),
         timeout=settings.web_store_timeout_seconds,
         metrics=role.metrics,
     )

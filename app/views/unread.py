@@ -51,3 +51,9 @@ class UnreadCache:
     async def invalidate(self, pet_id: str) -> bool:
         """Drop; False when there was none."""
         return await self._cache.invalidate(pet_id)
+
+
+def unread_stores(*, postgres: bool, redis: bool) -> dict[str, str]:
+    """For `WebServices.unread`: the stores that are not read, given whether each is, with the switch to name."""
+    read = {"postgres": postgres, "redis": redis}
+    return {name: f"not read: READ_{name.upper()} is false" for name, on in read.items() if not on}

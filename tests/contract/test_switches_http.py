@@ -16,16 +16,14 @@ import aiohttp
 from app.local.ports import HOST, free_port
 from app.local.probe import answers_ok
 from app.local.processes import wait_until
-from app.views.unread import UnreadCache, UnreadPool, UnreadReader
 from projections.cache import AnswerCache
-from projections.history import HistoryReader
 from tests.contract.test_wire_http import JOB, PET, VERSION, api, expected_answer, stores
 from tests.contract.web_rig import TOKEN, Api, Stores, nowhere, serving
 
 __all__ = ["api", "stores"]
 
 ROOT = Path(__file__).parents[2]
-OFF = UnreadPool()
+POSTGRES_OFF = {"ok": True, "detail": "not read: READ_POSTGRES is false"}
 NEEDS_POSTGRES = (
     f"{PET}/clusters/1",
     f"{PET}/clusters/as-of?time=2026-11-21T08:00:00Z",
@@ -48,8 +46,7 @@ async def test_without_reading_postgres_cached_answers_go_on_and_the_rest_says_w
     without = Stores(
         f"postgresql://postgres@{nowhere()}/none", stores.redis_url, stores.bootstrap_servers, stores.topics
     )
-    off: Any = {"reader": UnreadReader(), "history": HistoryReader(OFF), "unread": {"postgres": "not read"}}
-    async with serving(without, tmp_path / "off", **off) as closed:
+    async with serving(without, tmp_path / "off", read_postgres=False) as closed:
         await closed.until_submitting()
         cached = await closed.call("GET", f"{PET}/clusters")
         assert (cached.status, cached.body) == (200, await expected_answer(api))
@@ -61,7 +58,7 @@ async def test_without_reading_postgres_cached_answers_go_on_and_the_rest_says_w
             assert (reply.status, json.loads(reply.body)["error"]["code"]) == (503, "reading_off"), path
         assert (await closed.call("POST", "/internal/cluster-jobs", json.dumps(JOB).encode())).status == 202
         ready = await closed.call("GET", "/readyz", token=None)
-        assert (ready.status, json.loads(ready.body)["checks"]["postgres"]) == (200, {"ok": True, "detail": "not read"})
+        assert (ready.status, json.loads(ready.body)["checks"]["postgres"]) == (200, POSTGRES_OFF)
 
 
 async def test_without_reading_redis_postgres_answers_and_nothing_is_cached(
@@ -70,7 +67,7 @@ async def test_without_reading_redis_postgres_answers_and_nothing_is_cached(
     await api.project(VERSION)
     cache = AnswerCache(api.redis, namespace="test.clusters", ttl_seconds=600)
     await cache.put("101", b'{"left":"there","generation":1,"version":1}', 1, 1)
-    async with serving(stores, tmp_path / "off", cache=UnreadCache(cache), unread={"redis": "not read"}) as uncached:
+    async with serving(stores, tmp_path / "off", read_redis=False) as uncached:
         reply = await uncached.call("GET", f"{PET}/clusters")
         assert (reply.status, reply.body) == (200, await expected_answer(api))
         assert await cache.get("101") == b'{"left":"there","generation":1,"version":1}'
@@ -132,7 +129,7 @@ async def test_a_projector_that_is_switched_off_rests_and_says_so(tmp_path: Path
 async def test_the_api_obeys_its_switches(tmp_path: Path) -> None:
     with role("web", tmp_path, READ_POSTGRES="false", READ_REDIS="false") as (url, api_url):
         _, document = await checks_of(f"{url}/readyz")
-        assert document["checks"]["postgres"] == {"ok": True, "detail": "not read: READ_POSTGRES is false"}
+        assert document["checks"]["postgres"] == POSTGRES_OFF
         assert document["checks"]["redis"] == {"ok": True, "detail": "not read: READ_REDIS is false"}
         assert wait_until(lambda: answers_ok(f"{api_url}/healthz"), 60)
         for path in (*NEEDS_POSTGRES, f"{PET}/clusters/latest", "/internal/dead-letters"):

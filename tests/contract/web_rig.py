@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
 from app.views.producer import CommandProducer
 from app.views.services import WebServices
+from app.views.unread import UnreadCache, UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
@@ -112,9 +113,15 @@ def nowhere() -> str:
 
 @asynccontextmanager
 async def serving(
-    stores: Stores, data_dir: Path, *, pages: bool = False, peers: tuple[str, ...] = (), **services_changes: Any
+    stores: Stores,
+    data_dir: Path,
+    *,
+    pages: bool = False,
+    peers: tuple[str, ...] = (),
+    read_postgres: bool = True,
+    read_redis: bool = True,
 ) -> AsyncIterator[Api]:
-    """The API, started and stopped as its command does it. `services_changes` replace collaborators of the views."""
+    """The API, started and stopped as its command does it."""
     metrics, port = Metrics(), free_port()
     # Fails at once when Redis is away, as the service's own client does.
     redis: Any = Redis.from_url(stores.redis_url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2)
@@ -123,13 +130,15 @@ async def serving(
         stores.bootstrap_servers, stores.topics, timeout=TIMEOUT_SECONDS, clock=_now, client_id="media-web-test"
     )
     async with pool:
+        store = pool if read_postgres else UnreadPool()
+        cache = AnswerCache(redis, namespace="test.clusters", ttl_seconds=600)
         services = WebServices(
-            reader=ClusterReader(pool),
-            history=HistoryReader(pool),
-            cache=AnswerCache(redis, namespace="test.clusters", ttl_seconds=600),
+            reader=ClusterReader(pool) if read_postgres else UnreadReader(),
+            history=HistoryReader(store),
+            cache=cache if read_redis else UnreadCache(cache),
             submit=producer.submit,
             letters=LetterDesk(
-                LetterReader(pool),
+                LetterReader(store),
                 producer.send,
                 topics=stores.topics,
                 clock=_now,
@@ -141,9 +150,9 @@ async def serving(
             clock=_now,
             peers=PeerReadiness(peers),
             timeout=TIMEOUT_SECONDS,
+            unread=unread_stores(postgres=read_postgres, redis=read_redis),
             metrics=metrics,
         )
-        services = replace(services, **services_changes)
         app = create_web_app(
             services,
             host="127.0.0.1",
