@@ -15,7 +15,8 @@ _BATCH: Final = 1000
 async def sample_pets(pool: Any, number: int, draw: random.Random) -> list[str]:
     """`number` different pets that have a version, in random order; all, where there are no more.
 
-    A pet with more versions is more likely, and else one by the gap before its row, which is chance. Raises asyncpg's and OSError's errors while Postgres is away.
+    A pet with more versions is more likely, and one whose row's id has a wide gap before it, which is chance. Raises
+    asyncpg's and OSError's errors while Postgres is away.
     """
     first = [row["pet_id"] for row in await pool.fetch(load("list_pets"), "", number + 1)]
     if len(first) <= number:
