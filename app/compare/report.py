@@ -76,7 +76,7 @@ def markdown(frame: Frame, totals: Totals) -> str:
         "clusters, so photos that are listed here only are to be expected.",
     ]
     if worst := totals.worst():
-        lines += ["", f"## The {len(worst)} pets that agree least", "", f"| {_HEAD} |", "|" + "---|" * 10]
+        lines += ["", "## Pets that agree least", "", f"| {_HEAD} |", "|" + "---|" * 10]
         lines += ["| " + " | ".join(map(_cell, _pet(result))) + " |" for result in worst]
     return "\n".join(lines) + "\n"
 
