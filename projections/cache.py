@@ -62,6 +62,10 @@ class AnswerCache:
         stored = await self._put(keys=[self.key(pet_id)], args=[answer, generation, version, self._ttl_seconds])
         return bool(stored)
 
+    async def ping(self) -> None:
+        """Returns when Redis answers."""
+        await self._redis.ping()
+
     async def invalidate(self, pet_id: str) -> bool:
         """Drop the cached answer; False when there was none."""
         return bool(await self._redis.delete(self.key(pet_id)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from mode import Service
 
+from app.answers import current_answers
 from app.clients import open_pool, open_redis
 from app.dead_letters.desk import LetterDesk
 from app.roles.faust_worker import RoleWorker
@@ -65,10 +66,21 @@ def run(settings: Settings) -> None:
         clock=_now,
         client_id="media-web",
     )
+    reader = ClusterReader(pool)
+    cache = AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds)
+    answers, own_writes = current_answers(
+        reader,
+        cache,
+        cache_seconds=settings.web_cache_timeout_seconds,
+        store_seconds=settings.web_store_timeout_seconds,
+        metrics=role.metrics,
+    )
     services = WebServices(
-        reader=ClusterReader(pool),
+        answers=answers,
+        own_writes=own_writes,
+        reader=reader,
         history=HistoryReader(pool),
-        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
+        cache=cache,
         submit=producer.submit,
         letters=LetterDesk(
             LetterReader(pool),
@@ -94,7 +106,7 @@ def run(settings: Settings) -> None:
         max_body_bytes=settings.web_max_body_bytes,
         data_dir=settings.data_dir / f"web-{settings.worker_id}",
         pages=settings.environment == "development",
-        lifespan=(producer,),
+        lifespan=(producer, answers),
     )
     app.finalize()
     worker = RoleWorker(app, _Clients(pool, redis, role, services), shutdown_seconds=settings.shutdown_seconds)

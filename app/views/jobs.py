@@ -12,7 +12,6 @@ from aiohttp import web
 
 from app.telemetry import metric_defs as defs
 from app.views import errors
-from app.views.clusters import is_id
 from app.views.errors import ApiError, PlainError
 from app.views.job_request import parse_request
 from app.views.responses import envelope, json_response, struct_bytes
@@ -21,6 +20,7 @@ from bridges.translate import to_commands
 from projections.away import POSTGRES_ERRORS
 from projections.reader import JobRow
 from schemas.errors import InvalidInput
+from schemas.ids import is_id
 
 log = structlog.get_logger(__name__)
 

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.answers import current_answers
 from app.dead_letters.desk import LetterDesk
 from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
@@ -35,6 +36,8 @@ TOKEN: Final = "s3cret-token"
 PREVIOUS_TOKEN: Final = "the-one-before"
 MAX_BODY: Final = 10_000
 TIMEOUT_SECONDS: Final = 2.0
+CACHE_SECONDS: Final = 0.5
+WAIT_SECONDS: Final = 0.2
 DEADLINE_SECONDS: Final = 30.0
 
 
@@ -123,10 +126,16 @@ async def serving(
         stores.bootstrap_servers, stores.topics, timeout=TIMEOUT_SECONDS, clock=_now, client_id="media-web-test"
     )
     async with pool:
+        reader, cache = ClusterReader(pool), AnswerCache(redis, namespace="test.clusters", ttl_seconds=600)
+        answers, own_writes = current_answers(
+            reader, cache, cache_seconds=CACHE_SECONDS, store_seconds=TIMEOUT_SECONDS, metrics=metrics
+        )
         services = WebServices(
-            reader=ClusterReader(pool),
+            answers=answers,
+            own_writes=own_writes,
+            reader=reader,
             history=HistoryReader(pool),
-            cache=AnswerCache(redis, namespace="test.clusters", ttl_seconds=600),
+            cache=cache,
             submit=producer.submit,
             letters=LetterDesk(
                 LetterReader(pool),
@@ -141,6 +150,7 @@ async def serving(
             clock=_now,
             peers=PeerReadiness(peers),
             timeout=TIMEOUT_SECONDS,
+            wait=WAIT_SECONDS,
             metrics=metrics,
         )
         app = create_web_app(
@@ -152,7 +162,7 @@ async def serving(
             max_body_bytes=MAX_BODY,
             data_dir=data_dir,
             pages=pages,
-            lifespan=(producer,),
+            lifespan=(producer, answers),
         )
         await app.start()
         try:
