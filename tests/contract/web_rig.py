@@ -68,6 +68,7 @@ class Api:
     pool: Any
     redis: Any
     metrics: Metrics
+    database_url: str
     topics: Topics
     kafka_ping: Callable[[], Awaitable[bool]]
 
@@ -167,7 +168,7 @@ async def serving(
         await app.start()
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-                yield Api(session, pool, redis, metrics, stores.topics, producer.ping)
+                yield Api(session, pool, redis, metrics, stores.database_url, stores.topics, producer.ping)
         finally:
             await app.stop()
             await redis.aclose()

@@ -43,7 +43,7 @@ async def test_each_key_has_an_asking_of_its_own() -> None:
     flights, one, other = SingleFlight[str](), Asked(), Asked()
     one.answer.set_result("one")
     other.answer.set_result("other")
-    assert await asyncio.gather(flights.do("1", one.ask), flights.do("2", other.ask)) == [
+    assert list(await asyncio.gather(flights.do("1", one.ask), flights.do("2", other.ask))) == [
         ("one", False),
         ("other", False),
     ]
