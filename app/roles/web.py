@@ -67,7 +67,12 @@ def run(settings: Settings) -> None:
         client_id="media-web",
     )
     reader = ClusterReader(pool)
-    cache = AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds)
+    cache = AnswerCache(
+        redis,
+        namespace=settings.namespace,
+        ttl_seconds=settings.cluster_ttl_seconds,
+        get_seconds=settings.web_cache_timeout_seconds,
+    )
     answers, own_writes = current_answers(
         reader,
         cache,

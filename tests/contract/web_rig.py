@@ -28,6 +28,7 @@ from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
+from projections.read_through import ReadThrough
 from projections.reader import ClusterReader
 from schemas.topics import Topics
 from schemas.versions import PetVersion
@@ -37,6 +38,7 @@ PREVIOUS_TOKEN: Final = "the-one-before"
 MAX_BODY: Final = 10_000
 TIMEOUT_SECONDS: Final = 2.0
 CACHE_SECONDS: Final = 0.5
+REDIS_CONNECTIONS: Final = 8
 WAIT_SECONDS: Final = 0.2
 DEADLINE_SECONDS: Final = 30.0
 
@@ -67,6 +69,7 @@ class Api:
     session: aiohttp.ClientSession
     pool: Any
     redis: Any
+    answers: ReadThrough
     metrics: Metrics
     database_url: str
     topics: Topics
@@ -121,13 +124,16 @@ async def serving(
     """The API, started and stopped as its command does it."""
     metrics, port = Metrics(), free_port()
     # Fails at once when Redis is away, as the service's own client does.
-    redis: Any = Redis.from_url(stores.redis_url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2)
+    redis: Any = Redis.from_url(
+        stores.redis_url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2, max_connections=REDIS_CONNECTIONS
+    )
     pool = create_pool(stores.database_url, size=4, statement_timeout_ms=20_000, ssl_mode="disable")
     producer = CommandProducer(
         stores.bootstrap_servers, stores.topics, timeout=TIMEOUT_SECONDS, clock=_now, client_id="media-web-test"
     )
     async with pool:
-        reader, cache = ClusterReader(pool), AnswerCache(redis, namespace="test.clusters", ttl_seconds=600)
+        reader = ClusterReader(pool)
+        cache = AnswerCache(redis, namespace="test.clusters", ttl_seconds=600, get_seconds=CACHE_SECONDS)
         answers, own_writes = current_answers(
             reader, cache, cache_seconds=CACHE_SECONDS, store_seconds=TIMEOUT_SECONDS, metrics=metrics
         )
@@ -168,7 +174,7 @@ async def serving(
         await app.start()
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-                yield Api(session, pool, redis, metrics, stores.database_url, stores.topics, producer.ping)
+                yield Api(session, pool, redis, answers, metrics, stores.database_url, stores.topics, producer.ping)
         finally:
             await app.stop()
             await redis.aclose()
