@@ -78,12 +78,16 @@ async def test_a_pet_without_clusters_is_told_as_one_when_the_wait_is_over(reads
 
 async def test_a_query_that_began_before_the_version_came_is_not_taken_for_it(reads: Reads) -> None:
     reads.store.last = 6
+    late = begun(reads, at_least=7)
+    await until_asked(reads)
     reads.store.reads.opened.clear()
+    reads.cache.held.clear()
+    begun_before = reads.store.reads.calls
     early = asyncio.create_task(reads.answers.read(PET))  # its snapshot has version 6
-    await eventually(lambda: reads.store.reads.calls == 1)
-    late = begun(reads, at_least=7, seconds=LONG)
+    await eventually(lambda: reads.store.reads.calls > begun_before)
     reads.store.last = 7
-    await asyncio.sleep(0)
+    await eventually(lambda: not reads.arrivals._waiters)
+    assert not late.done()
     reads.store.reads.opened.set()
     assert (await early).version == 6
     assert (await late).version == 7
@@ -99,6 +103,19 @@ async def test_however_many_wait_the_store_is_asked_once_a_round(reads: Reads) -
     assert {read.version for read in await asyncio.gather(*waiting)} == {7}
     # Two: those who came while the first question was under way are answered by the next.
     assert reads.store.questions.calls <= 2
+
+
+async def test_who_comes_while_a_question_is_under_way_is_answered_by_the_next(reads: Reads) -> None:
+    reads.store.last = 6
+    reads.store.questions.opened.clear()
+    loop = asyncio.get_running_loop()
+    early = asyncio.create_task(reads.arrivals.version(PET, 6, loop.time()))
+    await eventually(lambda: reads.store.questions.calls == 1)
+    reads.store.last = 7
+    late = asyncio.create_task(reads.arrivals.version(PET, 7, loop.time()))
+    await eventually(lambda: len(reads.arrivals._waiters) == 2)
+    reads.store.questions.opened.set()
+    assert (await early, await late) == (6, 7)
 
 
 async def test_who_leaves_is_forgotten_and_the_others_go_on(reads: Reads) -> None:
