@@ -1,4 +1,4 @@
-"""Stand-ins for a store that the API does not read (READ_POSTGRES, READ_REDIS). Wired by app/roles/web.py."""
+"""Stand-ins for a Postgres that the API does not read (READ_POSTGRES). Wired by app/roles/web.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from typing import NoReturn
 
 from app.views.errors import READING_OFF, ApiError
-from app.views.services import Cache
 from projections.reader import ClusterReader
 
 
@@ -32,25 +31,6 @@ class UnreadReader(ClusterReader):
 
     async def ping(self) -> None:
         """Returns: what is not read need not answer."""
-
-
-class UnreadCache:
-    """In place of the cached answers: there is never one, and none is stored. `invalidate` drops as ever."""
-
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
-
-    async def get(self, pet_id: str) -> bytes | None:
-        """None."""
-        return None
-
-    async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
-        """False."""
-        return False
-
-    async def invalidate(self, pet_id: str) -> bool:
-        """Drop; False when there was none."""
-        return await self._cache.invalidate(pet_id)
 
 
 def unread_stores(*, postgres: bool, redis: bool) -> dict[str, str]:
