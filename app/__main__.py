@@ -2,6 +2,7 @@
 
 from app.commands import (  # noqa: F401 - importing registers the commands
     backfill,
+    compare,
     dead_letters,
     pins,
     prepare,

@@ -156,7 +156,19 @@ RETENTION_OLDEST: Final = GaugeDef(
 WEB_REQUESTS: Final = CounterDef("media_cluster_web_requests", "Requests answered.", ("method", "route", "status"))
 WEB_SECONDS: Final = HistogramDef("media_cluster_web_request_seconds", "From request to answer.", _FAST, ("route",))
 WEB_READS: Final = CounterDef(
-    "media_cluster_web_reads", "Reads of clusters by where the answer came from.", ("origin",)
+    "media_cluster_web_reads",
+    "Reads of current clusters by where the answer came from: cache, stale (the cache while Postgres is away), store, "
+    "shared (the store, by another reader's query), none (a pet without clusters).",
+    ("origin",),
+)
+WEB_WAITING: Final = GaugeDef("media_cluster_web_waiting", "Reads that wait for a version or a job.")
+WEB_WAIT_SECONDS: Final = HistogramDef(
+    "media_cluster_web_wait_seconds",
+    "How long a read has waited for a version or a job, come or not.",
+    _SLOW,
+)
+STORE_AWAY: Final = GaugeDef(
+    "media_cluster_web_store_away", "1 while a store does not answer an API's pings.", ("store",), mode="livemax"
 )
 WEB_SUBMITS: Final = CounterDef("media_cluster_web_submits", "Jobs submitted over HTTP.", ("result",))
 
