@@ -37,7 +37,6 @@ TOKEN: Final = "s3cret-token"
 PREVIOUS_TOKEN: Final = "the-one-before"
 MAX_BODY: Final = 10_000
 TIMEOUT_SECONDS: Final = 2.0
-CACHE_SECONDS: Final = 0.5
 REDIS_CONNECTIONS: Final = 8
 WAIT_SECONDS: Final = 0.2
 DEADLINE_SECONDS: Final = 30.0
@@ -119,9 +118,15 @@ def nowhere() -> str:
 
 @asynccontextmanager
 async def serving(
-    stores: Stores, data_dir: Path, *, pages: bool = False, peers: tuple[str, ...] = ()
+    stores: Stores,
+    data_dir: Path,
+    *,
+    pages: bool = False,
+    peers: tuple[str, ...] = (),
+    cache_seconds: float = TIMEOUT_SECONDS,
+    store_seconds: float = TIMEOUT_SECONDS,
 ) -> AsyncIterator[Api]:
-    """The API, started and stopped as its command does it."""
+    """The API, started and stopped as its command does it. `cache_seconds`, `store_seconds`: of reads of clusters."""
     metrics, port = Metrics(), free_port()
     # Fails at once when Redis is away, as the service's own client does.
     redis: Any = Redis.from_url(
@@ -133,9 +138,9 @@ async def serving(
     )
     async with pool:
         reader = ClusterReader(pool)
-        cache = AnswerCache(redis, namespace="test.clusters", ttl_seconds=600, get_seconds=CACHE_SECONDS)
+        cache = AnswerCache(redis, namespace="test.clusters", ttl_seconds=600, get_seconds=cache_seconds)
         answers, own_writes = current_answers(
-            reader, cache, cache_seconds=CACHE_SECONDS, store_seconds=TIMEOUT_SECONDS, metrics=metrics
+            reader, cache, cache_seconds=cache_seconds, store_seconds=store_seconds, metrics=metrics
         )
         services = WebServices(
             answers=answers,
