@@ -1,0 +1,342 @@
+"""`python -m app verify` beside a running service: equal while jobs arrive, and what was changed by hand is named."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from app.faust_apps import changelog_topic, group_id
+from app.settings import Settings
+from app.verify.run import partition_of
+from app.verify.work import Job, verify_partition
+from projections.offsets import LogOffsets
+from projections.retention import Retention
+from projections.verify.findings import Finding
+from projections.verify.frontier import Settled
+from projections.verify.partition import Task, Verified
+from schemas.codec import decode_fact
+from tables.rows import row_key
+from tests.e2e.conftest import album_ids
+from tests.e2e.kafka_log import read_topic
+from tests.e2e.service import REPOSITORY, Service
+from tests.integration.projections.samples import eventually
+
+JOBS: Final = 3
+PARTITIONS: Final = 3
+EXIT_EQUAL, EXIT_DIFFERS, EXIT_USAGE, EXIT_ERROR = 0, 1, 2, 3
+
+
+def settings_of(service: Service, folder: Path) -> Settings:
+    own = service.env("web")
+    return Settings(
+        kafka_bootstrap_servers=own["KAFKA_BOOTSTRAP_SERVERS"],
+        kafka_topic_prefix=own["KAFKA_TOPIC_PREFIX"],
+        redis_url=own["REDIS_URL"],
+        database_url=own["DATABASE_URL"],
+        namespace=own["NAMESPACE"],
+        data_dir=folder,
+    )
+
+
+def task_of(service: Service, folder: Path, pet: str) -> Task:
+    settings, topics = settings_of(service, folder), service.topics
+    return Task(
+        partition=partition_of(pet, PARTITIONS),
+        log=topics.pet_log.name,
+        versions=topics.pet_versions.name,
+        changelog=changelog_topic(settings, "fold").name,
+        group=group_id(settings, "fold"),
+        folder=folder / "scratch",
+        only=pet,
+        pause_seconds=0.2,
+    )
+
+
+async def verified(service: Service, folder: Path, pet: str) -> Verified:
+    return await verify_partition(Job(settings_of(service, folder), task_of(service, folder, pet)))
+
+
+async def command(service: Service, folder: Path, *options: str, **variables: str) -> tuple[int, list[Any], str]:
+    """Exit code, lines of JSON, and stderr of the command."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "verify", "--json", "--processes", "1", *options),
+        env=service.env("web") | {"DATA_DIR": str(folder), **variables},
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, [json.loads(line) for line in out.splitlines()], errors.decode()
+
+
+async def settle(service: Service, folder: Path, pet: str) -> None:
+    """Until the fold has committed what stands in the pet's partition of the log, and the projector has written it."""
+    task = task_of(service, folder, pet)
+    log = TopicPartition(task.log, task.partition)
+    versions = TopicPartition(task.versions, task.partition)
+    connection = await asyncpg.connect(service.database_url)
+    try:
+        async with LogOffsets(service.bootstrap_servers) as broker:
+            end = (await broker.ends([log]))[log]
+            settled = Settled(log, versions, task.group)
+
+            async def reached() -> bool:
+                await settled.checkpoint(broker)
+                return await settled.projected(connection) >= end
+
+            await eventually(reached)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def database(service: Service) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(service.database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def filled(service: Service, tmp_path: Path, pet: str) -> str:
+    """A pet with a version a job, all of them committed and projected."""
+    ids = album_ids()
+    for number in range(JOBS):
+        service.publish(pet, f"{pet}-{number}", ids[4 * number : 4 * number + 4])
+        assert (await service.job(f"{pet}-{number}"))["version"] == number + 1
+    await service.clusters(pet)
+    await settle(service, tmp_path, pet)
+    return pet
+
+
+async def events_of(service: Service, pet: str) -> list[tuple[int, str]]:
+    """Offset and id of each event of the pet, from the log itself."""
+    log = await read_topic(service.bootstrap_servers, service.topics.pet_log.name)
+    return [(each.offset, decode_fact(each.value)[0].event_id) for each in log if each.key == pet.encode()]
+
+
+async def only_finding(service: Service, folder: Path, pet: str) -> Finding:
+    (found,) = (await verified(service, folder, pet)).findings
+    return found
+
+
+async def send(service: Service, topic: str, pet: str, key: bytes, value: bytes | None) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=service.bootstrap_servers, acks="all")
+    await producer.start()
+    try:
+        await producer.send_and_wait(topic, value, key=key, partition=partition_of(pet, PARTITIONS))
+    finally:
+        await producer.stop()
+
+
+async def test_equal_on_a_live_system_while_jobs_arrive(service: Service, tmp_path: Path) -> None:
+    """The whole service, whatever other tests have done to it."""
+    arriving = True
+
+    async def arrive() -> int:
+        number = 0
+        while arriving:
+            pet = f"live-{number % 5}"
+            service.publish(pet, f"{pet}-{number}", album_ids()[number % 40 :][:2])
+            await service.job(f"{pet}-{number}")
+            await service.clusters(pet)
+            number += 1
+        return number
+
+    arrivals = asyncio.create_task(arrive())
+    file = tmp_path / "media_cluster.prom"
+    try:
+        code, lines, errors = await command(service, tmp_path, "--metrics-file", str(file))
+    finally:
+        arriving = False
+    assert await arrivals > 5, "jobs arrived meanwhile"
+    assert (code, errors) == (EXIT_EQUAL, ""), lines
+    last = lines[-1]
+    assert last["step"] == "verified"
+    assert last["pets"] >= 1
+    assert min(last["in_table"], last["in_postgres"], last["in_redis"]) >= 1
+    assert {line["step"] for line in lines} <= {"verifying", "verified"}
+    told = file.read_text()
+    assert 'media_cluster_verify_differing_pets{place="postgres"} 0.0\n' in told
+    assert f"media_cluster_verify_pets {float(last['pets'])}\n" in told
+    assert "media_cluster_verify_finished_timestamp_seconds 1." in told
+    assert [each.name for each in (tmp_path / "verify").iterdir()] == ["lock"], "the copies are gone"
+
+
+async def test_a_changed_score_in_postgres_is_named_with_its_version_and_event(
+    service: Service, tmp_path: Path, filled: str, database: Any
+) -> None:
+    assert (await verified(service, tmp_path, filled)).findings == []
+    events = await events_of(service, filled)
+    image, score = await database.fetchrow(
+        "SELECT image_id, score FROM cluster_members WHERE pet_id = $1 AND since_version = 2 LIMIT 1", filled
+    )
+    change = "UPDATE cluster_members SET score = $3 WHERE pet_id = $1 AND image_id = $2 AND since_version = 2"
+    await database.execute(change, filled, image, 0.25)
+    code, lines, _ = await command(service, tmp_path, "--pet", filled)
+    await database.execute(change, filled, image, score)
+    assert code == EXIT_DIFFERS
+    (line,) = [line for line in lines if line["step"] == "differs"]
+    assert line == {
+        "step": "differs",
+        "pet_id": filled,
+        "place": "postgres",
+        "version": 2,
+        "offset": events[1][0],
+        "ce_id": events[1][1],
+        "ce_type": "media.ImagesEmbedded.v1",
+        "field": f"cluster_members[{image}].score",
+        "expected": repr(score),
+        "found": "0.25",
+        "differences": 1,
+    }
+    assert lines[-1]["differing_postgres"] == 1
+
+
+@pytest.mark.parametrize("version", [2, JOBS])
+async def test_a_missing_version_row_is_named(
+    service: Service, tmp_path: Path, filled: str, database: Any, version: int
+) -> None:
+    events = await events_of(service, filled)
+    row = await database.fetchrow(
+        "DELETE FROM pet_clusters WHERE pet_id = $1 AND version = $2 RETURNING *", filled, version
+    )
+    found = [each for each in (await verified(service, tmp_path, filled)).findings if each.place == "postgres"]
+    await database.copy_records_to_table("pet_clusters", records=[tuple(row)], columns=list(row.keys()))
+    (finding,) = found
+    assert (finding.version, finding.offset, finding.ce_id) == (version, *events[version - 1])
+    assert finding.field.startswith("pet_clusters[" if version < JOBS else ("pet_clusters[", "cluster_"))
+
+
+async def test_a_changed_byte_in_the_changelog_is_named(service: Service, tmp_path: Path, filled: str) -> None:
+    events = await events_of(service, filled)
+    changelog = task_of(service, tmp_path, filled).changelog
+    key = row_key(filled, "i", events[1][0])
+    (row,) = [each.value for each in await read_topic(service.bootstrap_servers, changelog) if each.key == key]
+    changed = bytearray(row)
+    changed[len(row) // 2] ^= 1
+    await send(service, changelog, filled, key, bytes(changed))
+    finding = await only_finding(service, tmp_path, filled)
+    await send(service, changelog, filled, key, row)
+    assert (finding.place, finding.version) == ("table", 2)
+    assert (finding.offset, finding.ce_id, finding.ce_type) == (*events[1], "media.ImagesEmbedded.v1")
+    assert finding.field.startswith(f"{key.decode()} images[")
+    assert (await verified(service, tmp_path, filled)).findings == []
+
+
+async def test_a_wrong_cached_answer_is_named(service: Service, tmp_path: Path, filled: str) -> None:
+    key = f"{service.namespace}:state:{filled}"
+    events = await events_of(service, filled)
+    right: Any = service.redis.get(key)
+    count = str(json.loads(right)["image_count"])
+    service.redis.set(key, right.replace(f'"image_count":{count}'.encode(), b'"image_count":3'))
+    finding = await only_finding(service, tmp_path, filled)
+    assert (finding.place, finding.version, finding.ce_id) == ("redis", JOBS, events[-1][1])
+    assert (finding.field, finding.expected, finding.found) == ("image_count", count, "3")
+
+
+async def test_a_cached_answer_that_stays_behind_is_told_and_one_that_follows_is_not(
+    service: Service, tmp_path: Path, filled: str
+) -> None:
+    key = f"{service.namespace}:state:{filled}"
+    status, old = await service.get(f"/internal/pets/{filled}/clusters/2")
+    assert status == 200
+    now: Any = service.redis.get(key)
+    stale = json.dumps(old["data"], separators=(",", ":"), ensure_ascii=False).encode()
+    service.redis.set(key, stale)
+    finding = await only_finding(service, tmp_path, filled)
+    assert (finding.place, finding.field, finding.version) == ("redis", "version", JOBS)
+    assert (finding.expected, finding.found) == (str(JOBS), "2")
+    service.redis.set(key, stale)
+    looking = asyncio.create_task(verified(service, tmp_path, filled))
+    await asyncio.sleep(0)
+    service.redis.set(key, now)
+    assert (await looking).findings == []
+    service.redis.delete(key)
+    done = await verified(service, tmp_path, filled)
+    assert (done.findings, done.in_redis, done.in_postgres) == ([], 0, 1)
+
+
+async def test_a_trimmed_history_is_no_difference(service: Service, tmp_path: Path, filled: str, database: Any) -> None:
+    await database.execute(
+        "UPDATE pet_clusters SET created_at = now() - interval '200 days' WHERE pet_id = $1 AND version < $2",
+        filled,
+        JOBS,
+    )
+    async with asyncpg.create_pool(service.database_url, min_size=1, max_size=1) as pool:
+        await Retention(pool=pool, days=150, pause_s=0).trim()
+    assert await database.fetchval("SELECT min(version) FROM pet_clusters WHERE pet_id = $1", filled) > 1
+    assert (await verified(service, tmp_path, filled)).findings == []
+
+
+async def everything(service: Service, database: Any) -> dict[str, Any]:
+    """What stands anywhere: ends of topics, groups, every row with the transaction that wrote it, every key."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=service.bootstrap_servers)
+    consumer = AIOKafkaConsumer(bootstrap_servers=service.bootstrap_servers)
+    await admin.start()
+    await consumer.start()
+    try:
+        names = sorted(name for name in await admin.list_topics() if name.startswith(service.topics.prefix))
+        ends = await consumer.end_offsets([TopicPartition(name, n) for name in names for n in range(PARTITIONS)])
+        groups = sorted(await admin.list_consumer_groups())
+    finally:
+        await consumer.stop()
+        await admin.close()
+    tables = await database.fetch(
+        "SELECT schemaname || '.' || tablename AS name FROM pg_tables"
+        " WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+    )
+    rows = {
+        each["name"]: await database.fetchval(
+            f"SELECT md5(string_agg(t.xmin::text || t::text, '' ORDER BY t.ctid)) FROM {each['name']} AS t"
+        )
+        for each in tables
+    }
+    keys: Any = sorted(service.redis.scan_iter(f"{service.name}*"))
+    ttls = [service.redis.expiretime(key) for key in keys]
+    values = [service.redis.dump(key) for key in keys]
+    return {"ends": ends, "groups": groups, "rows": rows, "keys": keys, "ttls": ttls, "values": values}
+
+
+async def test_it_writes_nothing_anywhere_killed_or_not(
+    service: Service, tmp_path: Path, filled: str, database: Any
+) -> None:
+    before = await everything(service, database)
+    assert (await command(service, tmp_path))[0] == EXIT_EQUAL
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "verify", "--json", "--processes", "1"),
+        env=service.env("web") | {"DATA_DIR": str(tmp_path)},
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    line = json.loads(await process.stdout.readline())
+    assert line["step"] == "verifying", "it is in the middle"
+    process.kill()
+    await process.wait()
+    assert await everything(service, database) == before
+    assert (await command(service, tmp_path, "--pet", filled))[0] == EXIT_EQUAL
+    assert [each.name for each in (tmp_path / "verify").iterdir()] == ["lock"], "what the killed run has left is gone"
+
+
+async def test_what_cannot_be_done_is_told_with_another_exit_code(service: Service, tmp_path: Path) -> None:
+    for options, variables, code, said in (
+        (("--pet", "a/b"), {}, EXIT_USAGE, "--pet: must be 1-128"),
+        (("--pet", "a", "--metrics-file", "f"), {}, EXIT_USAGE, "--metrics-file tells of all pets"),
+        (("--metrics-file", "/nowhere/f.prom"), {}, EXIT_USAGE, "/nowhere is no folder"),
+        (("--pet", "a"), {"DATABASE_URL": f"{service.database_url}x"}, EXIT_ERROR, "stopped: Postgres"),
+        (("--pet", "a"), {"REDIS_URL": "redis://127.0.0.1:1"}, EXIT_ERROR, "stopped: Redis"),
+    ):
+        done, lines, errors = await command(service, tmp_path, *options, **variables)
+        assert (done, [line for line in lines if line["step"] != "verifying"]) == (code, []), errors
+        assert said in errors
