@@ -24,7 +24,7 @@ ERROR_EXIT_CODE: Final = 3
 
 
 class verify(SettingsCommand):
-    """Fold the log again and compare table, Postgres and Redis with it.
+    """Compare table, Postgres and Redis with the log, folded again.
 
     Reads only; the service goes on meanwhile. Names each pet that differs, where, from which version on, and the log
     event that made it. Exit code 0: equal; 1: something differs; 2: a setting or an option is not valid; 3: it could

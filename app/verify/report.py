@@ -18,7 +18,7 @@ from rich.table import Table
 
 from app.telemetry import metric_defs as defs
 from projections.verify.findings import PLACES, Finding, Place
-from projections.verify.partition import Verified
+from projections.verify.outcome import Verified
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from app.verify.report import Report, print_report, write_metrics
 from app.verify.work import Job, verify_partition
 from projections.away import POSTGRES_ERRORS
 from projections.offsets import LogOffsets
-from projections.verify.partition import Task
+from projections.verify.outcome import Task
 from schemas.errors import StopProcess, UnknownVersion
 
 

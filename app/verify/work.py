@@ -12,7 +12,8 @@ from projections.cache import AnswerCache
 from projections.offsets import LogOffsets
 from projections.shadow.reading import log_consumer
 from projections.shadow.runs import Mark
-from projections.verify.partition import PartitionCheck, Task, Verified
+from projections.verify.outcome import Task, Verified
+from projections.verify.partition import PartitionCheck
 from projections.verify.reading import open_reader
 
 

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
 
 from aiokafka import TopicPartition
@@ -32,65 +31,17 @@ from projections.shadow.fold_state import FoldState, forget
 from projections.shadow.reading import log_end, read
 from projections.shadow.runs import Mark
 from projections.verify.changelog import TableCopy, pet_of
-from projections.verify.findings import Difference, Finding, Place
+from projections.verify.findings import Finding, Place
 from projections.verify.folding import Folding, Versions
 from projections.verify.frontier import Settled
-from projections.verify.pets import BEHIND, PetCheck
+from projections.verify.outcome import Seen, Task, Verified, is_same
+from projections.verify.pets import PetCheck
 from projections.verify.reading import pets_of_partition
 from schemas.errors import StopProcess
 from schemas.headers import header
 from schemas.topics import PARTITION_FACTS_KEY
 
 LOOKS: Final = 4
-PAUSE_SECONDS: Final = 2.0
-"""Before another look, so that who is behind may follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What is to be verified. `group`: the fold's consumer group. `folder`: for the copies; it is removed.
-
-    `only`: one pet; all if None.
-    """
-
-    partition: int
-    log: str
-    versions: str
-    changelog: str
-    group: str
-    folder: Path
-    only: str | None = None
-    pause_seconds: float = PAUSE_SECONDS
-
-
-@dataclass(slots=True)
-class Verified:
-    """What came of it. `in_table`, `in_postgres`, `in_redis`: of how many pets something was compared there.
-
-    `unsettled`: pets that differed each time they were looked at, but never twice the same.
-    """
-
-    partition: int
-    events: int = 0
-    pets: int = 0
-    in_table: int = 0
-    in_postgres: int = 0
-    in_redis: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    unsettled: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What one look has found. `again`: pets to be looked at again in any case."""
-
-    findings: dict[tuple[str, Place], Finding] = field(default_factory=dict)
-    again: set[str] = field(default_factory=set)
-
-    def add(self, pet_id: str, place: Place, first: Difference, number: int) -> None:
-        self.findings[pet_id, place] = Finding(
-            pet_id, place, first.version, first.offset, first.field, first.expected, first.found, number
-        )
 
 
 class PartitionCheck:
@@ -144,12 +95,12 @@ class PartitionCheck:
                 break
             await asyncio.sleep(self._task.pause_seconds)
             before, seen = seen, await self._look(number, copy, copied, pets)
-            same = [key for key, each in seen.findings.items() if _is_same(before.findings.get(key), each)]
+            same = [key for key, each in seen.findings.items() if is_same(before.findings.get(key), each)]
             told |= {key: seen.findings.pop(key) for key in same}
         self._done.unsettled = sorted({pet_id for pet_id, _ in seen.findings} | seen.again)
         self._done.findings = [await self._with_event(told[key]) for key in sorted(told)]
 
-    async def _look(self, number: int, copy: TableCopy, copied: FoldState, only: Collection[str] | None) -> _Seen:
+    async def _look(self, number: int, copy: TableCopy, copied: FoldState, only: Collection[str] | None) -> Seen:
         must = await self._settled.checkpoint(self._broker)
         await self._follow_changelog(copy, copied)
         folder = self._task.folder / f"look-{number}"
@@ -157,11 +108,11 @@ class PartitionCheck:
         try:
             check = PetCheck(self._connection, self._cache, self._settled)
             if only is not None:
-                await check.read_cached(only)
+                await check.read_cached(_pets(only))
             versions = Versions(kept)
             folding = Folding(self._task.partition, fold, versions, copy, copied, must, only)
             end = await self._fold_log(folding)
-            seen = _Seen()
+            seen = Seen()
             for pet_id, first, differing in folding.table_differences():
                 seen.add(pet_id, "table", first, differing)
             await self._compare_pets(check, versions, end, only, seen)
@@ -198,7 +149,7 @@ class PartitionCheck:
         return end
 
     async def _compare_pets(
-        self, check: PetCheck, versions: Versions, end: int, only: Collection[str] | None, seen: _Seen
+        self, check: PetCheck, versions: Versions, end: int, only: Collection[str] | None, seen: Seen
     ) -> None:
         known = set[str]()
         for pet_id in versions.pets():
@@ -212,7 +163,7 @@ class PartitionCheck:
             if offset >= ends_now:
                 seen.add(pet_id, "postgres", check.beyond(version, offset), 1)
 
-    async def _compare_pet(self, check: PetCheck, pet_id: str, versions: Versions, end: int, seen: _Seen) -> None:
+    async def _compare_pet(self, check: PetCheck, pet_id: str, versions: Versions, end: int, seen: Seen) -> None:
         found = await check.compare(pet_id, list(versions.of(pet_id)), end)
         for place, (first, number) in found.items():
             seen.add(pet_id, place, first, number)
@@ -222,7 +173,7 @@ class PartitionCheck:
 
     async def _pets_in_postgres(self, only: Collection[str] | None) -> AsyncIterator[str]:
         if only is not None:
-            for pet_id in only:
+            for pet_id in _pets(only):
                 yield pet_id
             return
         async for pet_id in pets_of_partition(self._connection, self._task.partition):
@@ -249,12 +200,6 @@ class PartitionCheck:
         self._told(self._mark)
 
 
-def _is_same(before: Finding | None, now: Finding) -> bool:
-    """Whether a finding was there at the look before. A cached answer that is behind must still be behind where
-    Postgres stood then.
-    """
-    if before is None or before.field != now.field:
-        return False
-    if now.field == BEHIND:
-        return int(now.found) < int(before.expected)
-    return True
+def _pets(wanted: Collection[str]) -> list[str]:
+    """Those that may have an answer."""
+    return sorted(set(wanted) - {PARTITION_FACTS_KEY})

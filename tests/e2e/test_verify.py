@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from pydantic import SecretStr
 
 from app.faust_apps import changelog_topic, group_id
 from app.settings import Settings
@@ -23,7 +24,7 @@ from projections.offsets import LogOffsets
 from projections.retention import Retention
 from projections.verify.findings import Finding
 from projections.verify.frontier import Settled
-from projections.verify.partition import Task, Verified
+from projections.verify.outcome import Task, Verified
 from schemas.codec import decode_fact
 from tables.rows import row_key
 from tests.e2e.conftest import album_ids
@@ -41,8 +42,8 @@ def settings_of(service: Service, folder: Path) -> Settings:
     return Settings(
         kafka_bootstrap_servers=own["KAFKA_BOOTSTRAP_SERVERS"],
         kafka_topic_prefix=own["KAFKA_TOPIC_PREFIX"],
-        redis_url=own["REDIS_URL"],
-        database_url=own["DATABASE_URL"],
+        redis_url=SecretStr(own["REDIS_URL"]),
+        database_url=SecretStr(own["DATABASE_URL"]),
         namespace=own["NAMESPACE"],
         data_dir=folder,
     )
@@ -302,7 +303,7 @@ async def everything(service: Service, database: Any) -> dict[str, Any]:
         )
         for each in tables
     }
-    keys: Any = sorted(service.redis.scan_iter(f"{service.name}*"))
+    keys: Any = sorted(service.redis.scan_iter(f"{service.namespace}:*"))
     ttls = [service.redis.expiretime(key) for key in keys]
     values = [service.redis.dump(key) for key in keys]
     return {"ends": ends, "groups": groups, "rows": rows, "keys": keys, "ttls": ttls, "values": values}
