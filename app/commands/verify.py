@@ -24,11 +24,11 @@ ERROR_EXIT_CODE: Final = 3
 
 
 class verify(SettingsCommand):
-    """Compare table, Postgres and Redis with the log, folded again.
+    """Compare table, Postgres and Redis with the log; reads only.
 
-    Reads only; the service goes on meanwhile. Names each pet that differs, where, from which version on, and the log
-    event that made it. Exit code 0: equal; 1: something differs; 2: a setting or an option is not valid; 3: it could
-    not be done.
+    Folds the log again; the service goes on meanwhile. Names each pet that differs, where, from which version on, and
+    the log event that made it. Exit code 0: equal; 1: something differs; 2: a setting or an option is not valid; 3: it
+    could not be done.
     """
 
     options: ClassVar[list[Any]] = [
