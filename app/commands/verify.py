@@ -43,7 +43,7 @@ class verify(SettingsCommand):
         from app.verify.run import Request, run
 
         try:
-            pet_id, metrics_file = _checked(self.kwargs)
+            pet_id, metrics_file = checked(self.kwargs)
         except click.UsageError as error:
             print(f"Error: {error}", file=sys.stderr)
             return USAGE_EXIT_CODE
@@ -59,7 +59,8 @@ class verify(SettingsCommand):
             return ERROR_EXIT_CODE
 
 
-def _checked(options: Mapping[str, Any]) -> tuple[str | None, Path | None]:
+def checked(options: Mapping[str, Any]) -> tuple[str | None, Path | None]:
+    """The pet and the file. Raises UsageError for what makes no sense."""
     pet_id, named = options["pet"], options["metrics_file"]
     metrics_file = None if named is None else Path(named)
     try:

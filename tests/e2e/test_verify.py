@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import io
 import json
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from pydantic import SecretStr
 
 from app.faust_apps import changelog_topic, group_id
 from app.settings import Settings
-from app.verify.run import partition_of
+from app.verify.run import Request, partition_of, run
 from app.verify.work import Job, verify_partition
 from projections.offsets import LogOffsets
 from projections.retention import Retention
@@ -26,6 +28,7 @@ from projections.verify.findings import Finding
 from projections.verify.frontier import Settled
 from projections.verify.outcome import Task, Verified
 from schemas.codec import decode_fact
+from schemas.errors import StopProcess
 from tables.rows import row_key
 from tests.e2e.conftest import album_ids
 from tests.e2e.kafka_log import read_topic
@@ -34,7 +37,7 @@ from tests.integration.projections.samples import eventually
 
 JOBS: Final = 3
 PARTITIONS: Final = 3
-EXIT_EQUAL, EXIT_DIFFERS, EXIT_USAGE, EXIT_ERROR = 0, 1, 2, 3
+EXIT_EQUAL, EXIT_DIFFERS, EXIT_ERROR = 0, 1, 3
 
 
 def settings_of(service: Service, folder: Path) -> Settings:
@@ -225,7 +228,7 @@ async def test_a_changed_byte_in_the_changelog_is_named(service: Service, tmp_pa
     key = row_key(filled, "i", events[1][0])
     (row,) = [each.value for each in await read_topic(service.bootstrap_servers, changelog) if each.key == key]
     changed = bytearray(row)
-    changed[len(row) // 2] ^= 1
+    changed[len(row) // 2 + 500] ^= 1  # in a vector: the middle lies between two images
     await send(service, changelog, filled, key, bytes(changed))
     finding = await only_finding(service, tmp_path, filled)
     await send(service, changelog, filled, key, row)
@@ -242,6 +245,7 @@ async def test_a_wrong_cached_answer_is_named(service: Service, tmp_path: Path, 
     count = str(json.loads(right)["image_count"])
     service.redis.set(key, right.replace(f'"image_count":{count}'.encode(), b'"image_count":3'))
     finding = await only_finding(service, tmp_path, filled)
+    service.redis.set(key, right)
     assert (finding.place, finding.version, finding.ce_id) == ("redis", JOBS, events[-1][1])
     assert (finding.field, finding.expected, finding.found) == ("image_count", count, "3")
 
@@ -313,7 +317,8 @@ async def test_it_writes_nothing_anywhere_killed_or_not(
     service: Service, tmp_path: Path, filled: str, database: Any
 ) -> None:
     before = await everything(service, database)
-    assert (await command(service, tmp_path))[0] == EXIT_EQUAL
+    code, lines, errors = await command(service, tmp_path)
+    assert (code, errors) == (EXIT_EQUAL, ""), lines
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app", "verify", "--json", "--processes", "1"),
         env=service.env("web") | {"DATA_DIR": str(tmp_path)},
@@ -331,13 +336,17 @@ async def test_it_writes_nothing_anywhere_killed_or_not(
 
 
 async def test_what_cannot_be_done_is_told_with_another_exit_code(service: Service, tmp_path: Path) -> None:
-    for options, variables, code, said in (
-        (("--pet", "a/b"), {}, EXIT_USAGE, "--pet: must be 1-128"),
-        (("--pet", "a", "--metrics-file", "f"), {}, EXIT_USAGE, "--metrics-file tells of all pets"),
-        (("--metrics-file", "/nowhere/f.prom"), {}, EXIT_USAGE, "/nowhere is no folder"),
-        (("--pet", "a"), {"DATABASE_URL": f"{service.database_url}x"}, EXIT_ERROR, "stopped: Postgres"),
-        (("--pet", "a"), {"REDIS_URL": "redis://127.0.0.1:1"}, EXIT_ERROR, "stopped: Redis"),
-    ):
-        done, lines, errors = await command(service, tmp_path, *options, **variables)
-        assert (done, [line for line in lines if line["step"] != "verifying"]) == (code, []), errors
-        assert said in errors
+    nowhere = f"{service.database_url}x"
+    done, lines, errors = await command(service, tmp_path, "--pet", "a", DATABASE_URL=nowhere)
+    assert (done, lines) == (EXIT_ERROR, [])
+    assert errors.startswith("stopped: Postgres")
+    assert errors.count("\n") == 1
+
+
+async def test_a_second_one_beside_it_is_refused(service: Service, tmp_path: Path) -> None:
+    settings = settings_of(service, tmp_path)
+    (tmp_path / "verify").mkdir()
+    with (tmp_path / "verify" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StopProcess, match="another verification is under way"):
+            await run(settings, Request(pet_id="a"), io.StringIO())

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import click
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.commands.verify import checked
 from app.telemetry import metric_defs as defs
 from app.verify.report import Report, print_report, write_metrics
 from projections.verify.findings import Finding
@@ -72,3 +75,16 @@ def test_only_the_same_difference_seen_twice_is_told() -> None:
     still, moved = (Finding("rex", "redis", 4, 21, "version", "5", found) for found in ("2", "3"))
     assert is_same(BEHIND, still), "it is behind where Postgres stood at the look before"
     assert not is_same(BEHIND, moved), "it has followed, and is behind another version"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pet": "a/b", "metrics_file": None}, "--pet: must be 1-128"),
+        ({"pet": "a", "metrics_file": "f"}, "--metrics-file tells of all pets"),
+        ({"pet": None, "metrics_file": "/nowhere/f.prom"}, "/nowhere is no folder"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, str | None], said: str) -> None:
+    with pytest.raises(click.UsageError, match=said):
+        checked(options)
