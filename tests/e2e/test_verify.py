@@ -17,17 +17,21 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from app.faust_apps import changelog_topic, group_id
 from app.settings import Settings
 from app.verify.run import Request, partition_of, run
 from app.verify.work import Job, verify_partition
+from projections.cache import AnswerCache
 from projections.offsets import LogOffsets
+from projections.postgres import Applied, apply_version
 from projections.retention import Retention
 from projections.verify.findings import Finding
 from projections.verify.frontier import Settled
 from projections.verify.outcome import Task, Verified
-from schemas.codec import decode_fact
+from projections.verify.pets import PetCheck
+from schemas.codec import decode_fact, decode_version
 from schemas.errors import StopProcess
 from tables.rows import row_key
 from tests.e2e.conftest import album_ids
@@ -222,6 +226,48 @@ async def test_a_missing_version_row_is_named(
     assert finding.field.startswith("pet_clusters[" if version < JOBS else ("pet_clusters[", "cluster_"))
 
 
+async def test_a_version_that_was_lost_whole_is_named_although_nothing_else_tells_of_it(
+    service: Service, tmp_path: Path, filled: str, database: Any
+) -> None:
+    events = await events_of(service, filled)
+    sent = await read_topic(service.bootstrap_servers, service.topics.pet_versions.name)
+    (last,) = [
+        version for each in sent if (version := decode_version(each.value)).version == JOBS and version.pet_id == filled
+    ]
+    async with database.transaction():
+        for table in ("cluster_members", "cluster_heroes", "cluster_summaries"):
+            await database.execute(f"DELETE FROM {table} WHERE pet_id = $1 AND since_version = $2", filled, JOBS)
+            ends = "until_version = NULL" + (", merged_into = NULL" if table == "cluster_summaries" else "")
+            await database.execute(f"UPDATE {table} SET {ends} WHERE pet_id = $1 AND until_version = $2", filled, JOBS)
+        await database.execute("DELETE FROM pet_clusters WHERE pet_id = $1 AND version = $2", filled, JOBS)
+    finding = await only_finding(service, tmp_path, filled)
+    async with database.transaction():
+        assert await apply_version(database, last) == Applied(JOBS)
+    assert (finding.place, finding.version, finding.ce_id) == ("postgres", JOBS, events[-1][1])
+    assert (finding.field, finding.found) == (f"pet_clusters[{JOBS}]", "nothing")
+    assert (await verified(service, tmp_path, filled)).findings == []
+
+
+async def test_who_is_ahead_of_what_was_read_of_the_log_does_not_differ(
+    service: Service, tmp_path: Path, filled: str, database: Any
+) -> None:
+    sent = await read_topic(service.bootstrap_servers, service.topics.pet_versions.name)
+    versions = [version for each in sent if (version := decode_version(each.value)).pet_id == filled]
+    task = task_of(service, tmp_path, filled)
+    log, topic = (TopicPartition(name, task.partition) for name in (task.log, task.versions))
+    async with Redis.from_url(service.redis_url) as redis:
+        cache = AnswerCache(redis, namespace=service.namespace, ttl_seconds=600)
+        check = PetCheck(database, cache, Settled(log, topic, task.group))
+        assert await check.compare(filled, versions[:2], end=versions[2].offset) == {}
+        assert (check.moved, check.newer) == ({filled}, {filled: (JOBS, versions[2].offset)})
+        found = await check.compare(filled, versions[:2], end=versions[2].offset + 1)
+        assert {place: first.version for place, (first, _) in found.items()} == {"postgres": JOBS}
+        await check.read_cached([filled])
+        found = await check.compare(filled, versions[:2], end=versions[2].offset)
+        assert {place: first.found for place, (first, _) in found.items()} == {"redis": str(JOBS)}
+        assert await check.compare(filled, versions, end=versions[2].offset + 1) == {}
+
+
 async def test_a_changed_byte_in_the_changelog_is_named(service: Service, tmp_path: Path, filled: str) -> None:
     events = await events_of(service, filled)
     changelog = task_of(service, tmp_path, filled).changelog
@@ -317,8 +363,6 @@ async def test_it_writes_nothing_anywhere_killed_or_not(
     service: Service, tmp_path: Path, filled: str, database: Any
 ) -> None:
     before = await everything(service, database)
-    code, lines, errors = await command(service, tmp_path)
-    assert (code, errors) == (EXIT_EQUAL, ""), lines
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app", "verify", "--json", "--processes", "1"),
         env=service.env("web") | {"DATA_DIR": str(tmp_path)},
@@ -331,7 +375,9 @@ async def test_it_writes_nothing_anywhere_killed_or_not(
     process.kill()
     await process.wait()
     assert await everything(service, database) == before
-    assert (await command(service, tmp_path, "--pet", filled))[0] == EXIT_EQUAL
+    code, lines, errors = await command(service, tmp_path)
+    assert (code, errors) == (EXIT_EQUAL, ""), lines
+    assert await everything(service, database) == before
     assert [each.name for each in (tmp_path / "verify").iterdir()] == ["lock"], "what the killed run has left is gone"
 
 
