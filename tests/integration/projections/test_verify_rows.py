@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from projections.answers import read_at
@@ -24,6 +25,8 @@ from tests.integration.projections.samples import Album
 PET = "101"
 VERSIONS = SNAPSHOT_EVERY + 8
 TRIMMED, PINNED = 40, 4
+COVERAGE = {"portrait": 1.0, "ä": 0.1, "face": 1e-7, "body": 1e22, "zz": 0.5, "a\x00": 0.25}
+"""Keys and numbers that jsonb gives back in an order and a spelling of its own."""
 
 
 class NothingSettled:
@@ -36,7 +39,9 @@ class NothingSettled:
 @pytest.fixture
 def history() -> list[PetVersion]:
     album = Album(PET, seed=5)
-    return [album.draw() for _ in range(VERSIONS)]
+    versions = [album.draw() for _ in range(VERSIONS)]
+    versions[10] = msgspec.structs.replace(versions[10], coverage=COVERAGE)
+    return versions
 
 
 @pytest.fixture
