@@ -9,9 +9,9 @@ The system runs on meanwhile. Each pet is compared at a point that both sides ha
     Redis      the cached bytes say of which version they are; they must be the answer of that version (`answers`)
 
 Who is merely behind does not differ. But up to the frontier (`frontier`) all must be there: what the fold has committed
-must be in the table, and in Postgres once the projector has passed it; a cached answer must not stay behind Postgres
-from one look to the next. What differs is looked at again, behind all that has come meanwhile, and told only when the
-same differs then. A pet that never holds still is told as unsettled.
+must be in the table; what the projector's positions have passed must be in Postgres, and in Redis if it has an answer.
+What differs is looked at again, behind all that has come meanwhile, and told only when the same differs then. A pet
+that never holds still is told as unsettled.
 
 Nothing is written but the folder with the copies.
 """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -20,8 +20,13 @@ from schemas.answers import ClusterAnswer, encode_answer
 from schemas.errors import InvalidInput
 from schemas.versions import PetVersion
 
-BEHIND: Final = "version"
-"""The field of a cached answer that is older than Postgres; `expected` and `found` are numbers."""
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """A cached answer, if there is one. `must`: it holds everything below this offset of the log."""
+
+    answer: bytes | None
+    must: int
 
 
 class PetCheck:
@@ -35,7 +40,7 @@ class PetCheck:
         self._connection = connection
         self._cache = cache
         self._settled = settled
-        self._early: dict[str, bytes | None] = {}
+        self._early: dict[str, _Cached] = {}
         self.moved: set[str] = set()
         self.newer: dict[str, tuple[int, int]] = {}
         self.in_postgres = 0
@@ -44,20 +49,20 @@ class PetCheck:
     async def read_cached(self, pets: Collection[str]) -> None:
         """Read what Redis has of some pets before the log is read, which then cannot be behind it."""
         for pet_id in pets:
-            self._early[pet_id] = await self._cache.get(pet_id)
+            self._early[pet_id] = await self._read_cached(pet_id)
 
     async def compare(
         self, pet_id: str, versions: Sequence[PetVersion], end: int
     ) -> dict[Place, tuple[Difference, int]]:
         """Place → first difference and how many. `versions`: what the log makes, up to offset `end`."""
         rows, writable = _rows_of(versions)
-        cached = self._early[pet_id] if pet_id in self._early else await self._cache.get(pet_id)
+        cached = self._early[pet_id] if pet_id in self._early else await self._read_cached(pet_id)
         live = await read_pet(self._connection, pet_id, self._settled)
         offsets = {version.version: version.offset for version in versions[:writable]}
         found: dict[Place, tuple[Difference, int]] = {}
         if first := first_of(self._in_postgres(pet_id, rows, live, offsets, end)):
             found["postgres"] = first
-        if cached is not None and (first := first_of(self._in_redis(pet_id, cached, rows, live, offsets))):
+        if first := first_of(self._in_redis(pet_id, cached, rows, live, offsets)):
             found["redis"] = first
         return {place: (_placed(each, offsets), number) for place, (each, number) in found.items()}
 
@@ -76,7 +81,7 @@ class PetCheck:
                 found.append(self.beyond(version, offset))
             elif version > folded:
                 self.newer[pet_id] = (version, offset)
-        if last < max((version for version, offset in offsets.items() if offset < live.must), default=0):
+        if last < _last_below(live.must, offsets):
             found.append(Difference(f"pet_clusters[{last + 1}]", "a row", NOTHING, last + 1))
         if common := min(last, folded):
             self.in_postgres += 1
@@ -85,9 +90,11 @@ class PetCheck:
         return [*found, *rows_without_version(live)]
 
     def _in_redis(
-        self, pet_id: str, cached: bytes, rows: dict[str, list[Row]], live: LiveRows, offsets: dict[int, int]
+        self, pet_id: str, cached: _Cached, rows: dict[str, list[Row]], live: LiveRows, offsets: dict[int, int]
     ) -> list[Difference]:
-        position = stored_position(cached)
+        if cached.answer is None:
+            return []
+        position = stored_position(cached.answer)
         assert position is not None, "the cache gives no others"
         (generation, version), folded = position, max(offsets, default=0)
         if version > folded and pet_id not in self._early:
@@ -97,12 +104,17 @@ class PetCheck:
         if version not in offsets:
             return [Difference("an answer's version", f"at most {folded}", str(version), -1)]
         expected = answer_at(rows, version, generation)
-        if encode_answer(expected) != cached:
-            return [replace(_answer_difference(expected, cached), version=version)]
+        if encode_answer(expected) != cached.answer:
+            return [replace(_answer_difference(expected, cached.answer), version=version)]
         if generation > live.generation:
             return [Difference("generation", str(live.generation), str(generation), version)]
-        last = max(live.versions, default=0)
-        return [Difference(BEHIND, str(last), str(version), version + 1)] if version < last else []
+        must = _last_below(cached.must, offsets)
+        return [Difference("version", f"{must} or later", str(version), version + 1)] if version < must else []
+
+    async def _read_cached(self, pet_id: str) -> _Cached:
+        """The position first: what it has passed must be in an answer that is read behind it."""
+        must = await self._settled.cached(self._connection)
+        return _Cached(await self._cache.get(pet_id), must)
 
 
 def _rows_of(versions: Sequence[PetVersion]) -> tuple[dict[str, list[Row]], int]:
@@ -130,6 +142,11 @@ def _answer_difference(expected: ClusterAnswer, cached: bytes) -> Difference:
         return Difference("an answer that cannot be read", "an answer", short(str(error)))
     where = first_difference(expected, found) or ("its bytes", short(encode_answer(expected)), short(cached))
     return Difference(*where)
+
+
+def _last_below(end: int, offsets: dict[int, int]) -> int:
+    """The last version whose event lies below this offset; 0 for none."""
+    return max((version for version, offset in offsets.items() if offset < end), default=0)
 
 
 def _placed(difference: Difference, offsets: dict[int, int]) -> Difference:

@@ -17,7 +17,7 @@ from projections.verify.outcome import Verified, is_same
 
 SCORE = Finding("rex", "postgres", 2, 17, "cluster_members[a].score", "0.5", "0.25", 3, "ce-1", "media.Fact.v1")
 NOBODY = Finding("nobody", "table", -1, -1, "nobody/h", "nothing", "rows")
-BEHIND = Finding("rex", "redis", 3, 20, "version", "3", "2")
+BEHIND = Finding("rex", "redis", 3, 20, "version", "3 or later", "2")
 
 
 def report() -> Report:
@@ -72,9 +72,6 @@ def test_only_the_same_difference_seen_twice_is_told() -> None:
     assert is_same(SCORE, SCORE)
     assert not is_same(None, SCORE)
     assert not is_same(NOBODY, SCORE)
-    still, moved = (Finding("rex", "redis", 4, 21, "version", "5", found) for found in ("2", "3"))
-    assert is_same(BEHIND, still), "it is behind where Postgres stood at the look before"
-    assert not is_same(BEHIND, moved), "it has followed, and is behind another version"
 
 
 @pytest.mark.parametrize(
