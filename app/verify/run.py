@@ -70,18 +70,20 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
 async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Task]:
     """One a partition; of one pet, its own."""
     topics = settings.topics()
+    log, versions, changelog = topics.pet_log.name, topics.pet_versions.name, changelog_topic(settings, "fold").name
     async with LogOffsets(settings.kafka_bootstrap_servers) as broker:
-        numbers = await broker.partitions(topics.pet_log.name)
-    if not numbers:
-        raise StopProcess(f"the log {topics.pet_log.name} is not there")
+        for name in (log, versions, changelog):  # before any consumer asks for one: a broker may make what is asked for
+            numbers = await broker.partitions(name)
+            if not numbers:
+                raise StopProcess(f"the topic {name} is not there; `prepare` makes it")
     if request.pet_id is not None:
         numbers = [partition_of(request.pet_id, len(numbers))]
     return [
         Task(
             partition=number,
-            log=topics.pet_log.name,
-            versions=topics.pet_versions.name,
-            changelog=changelog_topic(settings, "fold").name,
+            log=log,
+            versions=versions,
+            changelog=changelog,
             group=group_id(settings, "fold"),
             folder=folder / str(number),
             only=request.pet_id,

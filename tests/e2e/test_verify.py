@@ -406,3 +406,15 @@ async def test_a_second_one_beside_it_is_refused(service: Service, tmp_path: Pat
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(StopProcess, match="another verification is under way"):
             await run(settings, Request(pet_id="a"), io.StringIO())
+
+
+async def test_topics_that_are_not_there_are_told_and_not_made(service: Service, tmp_path: Path) -> None:
+    nobodys = settings_of(service, tmp_path).model_copy(update={"kafka_topic_prefix": f"{service.topics.prefix}no."})
+    with pytest.raises(StopProcess, match=r"media\.pet-log is not there"):
+        await run(nobodys, Request(), io.StringIO())
+    admin = AIOKafkaAdminClient(bootstrap_servers=service.bootstrap_servers)
+    await admin.start()
+    try:
+        assert [name for name in await admin.list_topics() if name.startswith(nobodys.kafka_topic_prefix)] == []
+    finally:
+        await admin.close()
