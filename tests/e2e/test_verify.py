@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -340,6 +341,18 @@ async def test_a_trimmed_history_is_no_difference(service: Service, tmp_path: Pa
     assert (await verified(service, tmp_path, filled)).findings == []
 
 
+@pytest.fixture
+async def reader(service: Service, database: Any) -> AsyncIterator[str]:
+    """The database's address for a user that may read and do nothing else."""
+    name = f"{service.name}_reader"
+    await database.execute(f"CREATE ROLE {name} LOGIN")
+    await database.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    address = urlsplit(service.database_url)
+    yield address._replace(netloc=f"{name}@{address.netloc.rpartition('@')[2]}").geturl()
+    await database.execute(f"DROP OWNED BY {name}")
+    await database.execute(f"DROP ROLE {name}")
+
+
 async def everything(service: Service, database: Any) -> dict[str, Any]:
     """What stands anywhere: ends of topics, groups, every row with the transaction that wrote it, every key."""
     admin = AIOKafkaAdminClient(bootstrap_servers=service.bootstrap_servers)
@@ -370,7 +383,7 @@ async def everything(service: Service, database: Any) -> dict[str, Any]:
 
 
 async def test_it_writes_nothing_anywhere_killed_or_not(
-    service: Service, tmp_path: Path, filled: str, database: Any
+    service: Service, tmp_path: Path, filled: str, database: Any, reader: str
 ) -> None:
     before = await everything(service, database)
     process = await asyncio.create_subprocess_exec(
@@ -385,7 +398,7 @@ async def test_it_writes_nothing_anywhere_killed_or_not(
     process.kill()
     await process.wait()
     assert await everything(service, database) == before
-    code, lines, errors = await command(service, tmp_path)
+    code, lines, errors = await command(service, tmp_path, DATABASE_URL=reader)
     assert (code, errors) == (EXIT_EQUAL, ""), lines
     assert await everything(service, database) == before
     assert [each.name for each in (tmp_path / "verify").iterdir()] == ["lock"], "what the killed run has left is gone"
