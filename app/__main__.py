@@ -10,6 +10,7 @@ from app.commands import (  # noqa: F401 - importing registers the commands
     retention,
     roles,
     seed,
+    verify,
 )
 from app.commands.command_line import command_line
 

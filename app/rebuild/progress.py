@@ -1,4 +1,7 @@
-"""What the operator sees of a rebuild: a bar with rate and time left, or a JSON line a second. Used by `rebuild.py`."""
+"""What the operator sees of a rebuild: a bar with rate and time left, or a JSON line a second.
+
+Used by `rebuild.py`, and by `app.verify`.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +49,12 @@ class Tally:
 
 
 class Display:
-    """`say` for a step, `show` for progress. `as_json`: a line of JSON each, for programs."""
+    """`say` for a step, `show` for progress of `doing`. `as_json`: a line of JSON each, for programs."""
 
-    def __init__(self, out: TextIO, *, as_json: bool) -> None:
+    def __init__(self, out: TextIO, *, as_json: bool, doing: str = "copying") -> None:
         self._out = out
         self._as_json = as_json
+        self._doing = doing
         self._console = Console(file=out, highlight=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -90,11 +94,11 @@ class Display:
 
     def _show(self, figures: dict[str, Any]) -> None:
         if self._as_json:
-            print(json.dumps({"step": "copying", **figures}), file=self._out, flush=True)
+            print(json.dumps({"step": self._doing, **figures}), file=self._out, flush=True)
             return
         if self._task is None:
             self._bar.start()
-            self._task = self._bar.add_task("copying", total=None, rate=0)
+            self._task = self._bar.add_task(self._doing, total=None, rate=0)
         self._bar.update(
             self._task, completed=figures["done"], total=figures["total"], rate=f"{figures['events_per_second']:,.0f}"
         )

@@ -16,9 +16,10 @@ import asyncpg
 
 from agents.pet_keys import open_pet_keys
 from app import VERSION
+from app.rebuild.copying import copy_with_keys
 from app.rebuild.place import Place
 from app.rebuild.progress import Display, Tally
-from app.rebuild.workers import copy_all
+from app.rebuild.workers import work_on_all
 from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.bulk import BulkJob
@@ -116,7 +117,7 @@ class Rebuild:
         self._display.say("copying", generation=run.generation, partitions=len(missing), of=len(self._partitions))
         tally = Tally(dict(run.marks))
         jobs = [self._job(run, number) for number in missing]
-        await copy_all(jobs, self._place.processes, self._display.following(tally))
+        await work_on_all(copy_with_keys, jobs, self._place.processes, self._display.following(tally))
         self._display.end(tally)
         self._display.say("indexing")
         await schema.index(connection, shadow)

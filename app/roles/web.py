@@ -9,7 +9,7 @@ import structlog
 from mode import Service
 
 from app.answers import current_answers
-from app.clients import open_pool, open_redis
+from app.clients import STOP_SECONDS, open_pool, open_redis
 from app.dead_letters.desk import LetterDesk
 from app.roles.faust_worker import RoleWorker
 from app.roles.role import Role
@@ -25,6 +25,7 @@ from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.reader import ClusterReader
+from projections.within import within
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,10 @@ class _Clients(Service):
     async def on_stop(self) -> None:
         if self._operated is not None:
             await self._operated.__aexit__(None, None, None)
-        await self._pool.close()
+        try:
+            await within(STOP_SECONDS, self._pool.close())
+        except TimeoutError:  # it waits for a server that answers nothing
+            self._pool.terminate()
         await self._redis.aclose()
 
     async def _readiness(self) -> dict[str, Check]:

@@ -175,3 +175,14 @@ WEB_SUBMITS: Final = CounterDef("media_cluster_web_submits", "Jobs submitted ove
 ALL: Final[tuple[MetricDef, ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, CounterDef | GaugeDef | HistogramDef)
 )
+
+# What `python -m app verify` writes into its own file; no role tells of it at `/metrics`.
+VERIFY_FINISHED: Final = GaugeDef("media_cluster_verify_finished_timestamp_seconds", "When a verification ended last.")
+VERIFY_SECONDS: Final = GaugeDef("media_cluster_verify_duration_seconds", "How long the last verification took.")
+VERIFY_PETS: Final = GaugeDef("media_cluster_verify_pets", "Pets that the last verification folded from the log.")
+VERIFY_DIFFERING: Final = GaugeDef(
+    "media_cluster_verify_differing_pets", "Pets that differ from the log's fold: never normal.", ("place",)
+)
+VERIFY_UNSETTLED: Final = GaugeDef(
+    "media_cluster_verify_unsettled_pets", "Pets that differed at each look, but never twice the same."
+)

@@ -52,6 +52,7 @@ async def copy_partition(job: BulkJob, keys: KeyReader, progress: Callable[[Mark
         await runs.take_partition(connection, job.partition)
         copied = await runs.copied_mark(connection, job.generation, job.partition)
         if copied is not None:
+            progress(copied)
             return copied
         return await _copy(job, keys, connection, progress)
     finally:
@@ -68,6 +69,7 @@ async def _copy(job: BulkJob, keys: KeyReader, connection: Any, progress: Callab
             mark = await _fold_and_copy(job, keys, consumer, connection, state, progress)
             await runs.mark(connection, job.generation, mark)
         state.offset = mark.next_offset
+        progress(mark)
         return mark
     finally:
         await consumer.stop()

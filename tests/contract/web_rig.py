@@ -38,7 +38,6 @@ TOKEN: Final = "s3cret-token"
 PREVIOUS_TOKEN: Final = "the-one-before"
 MAX_BODY: Final = 10_000
 TIMEOUT_SECONDS: Final = 2.0
-CACHE_SECONDS: Final = 0.5
 REDIS_CONNECTIONS: Final = 8
 WAIT_SECONDS: Final = 0.2
 DEADLINE_SECONDS: Final = 30.0
@@ -127,8 +126,10 @@ async def serving(
     peers: tuple[str, ...] = (),
     read_postgres: bool = True,
     read_redis: bool = True,
+    cache_seconds: float = TIMEOUT_SECONDS,
+    store_seconds: float = TIMEOUT_SECONDS,
 ) -> AsyncIterator[Api]:
-    """The API, started and stopped as its command does it."""
+    """The API, started and stopped as its command does it. `cache_seconds`, `store_seconds`: of reads of clusters."""
     metrics, port = Metrics(), free_port()
     # Fails at once when Redis is away, as the service's own client does.
     redis: Any = Redis.from_url(
@@ -141,12 +142,12 @@ async def serving(
     async with pool:
         store = pool if read_postgres else UnreadPool()
         reader = ClusterReader(pool) if read_postgres else UnreadReader()
-        cache = AnswerCache(redis, namespace="test.clusters", ttl_seconds=600, get_seconds=CACHE_SECONDS)
+        cache = AnswerCache(redis, namespace="test.clusters", ttl_seconds=600, get_seconds=cache_seconds)
         answers, own_writes = current_answers(
             reader,
             cache if read_redis else None,
-            cache_seconds=CACHE_SECONDS,
-            store_seconds=TIMEOUT_SECONDS,
+            cache_seconds=cache_seconds,
+            store_seconds=store_seconds,
             metrics=metrics,
         )
         services = WebServices(
