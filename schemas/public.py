@@ -63,6 +63,7 @@ class FailedImageReport(msgspec.Struct, frozen=True):
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A job's state. `at` is RFC 3339. `version`: the pet's version that holds its images, 0 before the job ends.
+    `enqueued_at`: of the command that a ``processing`` is about, RFC 3339; older ones leave it out, and the ends do.
 
     Order a job's states by (`run`, ended or not, `attempt`, state), with queued < processing < failed < succeeded,
     never by arrival: a command that is read again sends its ``processing`` again, even behind its run's end, and may be
@@ -81,6 +82,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     failed_images: tuple[FailedImageReport, ...] = ()
     error: str = ""
+    enqueued_at: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class DeadLetterRecord(msgspec.Struct, frozen=True, kw_only=True):

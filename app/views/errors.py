@@ -37,6 +37,9 @@ VERSION_NOT_FOUND: Final = ErrorCode(
 VERSION_REMOVED: Final = ErrorCode(
     "version_removed", 410, "The pet had this version, but retention has removed it; only a rebuild brings it back."
 )
+VERSION_PURGED: Final = ErrorCode(
+    "version_purged", 410, "The pet had this version, but a purge has destroyed it; nothing brings it back."
+)
 CLUSTER_NOT_FOUND: Final = ErrorCode(
     "cluster_not_found", 404, "The pet has no cluster of this id at this version; `message` tells what became of it."
 )
@@ -63,6 +66,9 @@ COUNT_CHANGED: Final = ErrorCode(
 TOO_MANY_LETTERS: Final = ErrorCode(
     "too_many_letters", 409, "The filter takes more letters than one request may act on; `count` says how many."
 )
+PURGE_NOT_FOUND: Final = ErrorCode(
+    "purge_not_found", 404, "The pet has no purge of this id; one appears a moment after it was accepted."
+)
 STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does not answer; try again later.")
 KAFKA_UNAVAILABLE: Final = ErrorCode(
     "kafka_unavailable", 503, "Kafka did not confirm in time; send the same again, a repeat changes nothing."
@@ -72,6 +78,7 @@ CATALOGUE: Final = (
     CLUSTERS_NOT_FOUND,
     VERSION_NOT_FOUND,
     VERSION_REMOVED,
+    VERSION_PURGED,
     CLUSTER_NOT_FOUND,
     IMAGE_NOT_FOUND,
     JOB_NOT_FOUND,
@@ -82,6 +89,7 @@ CATALOGUE: Final = (
     LETTER_REFUSED,
     COUNT_CHANGED,
     TOO_MANY_LETTERS,
+    PURGE_NOT_FOUND,
     STORE_UNAVAILABLE,
     KAFKA_UNAVAILABLE,
 )
