@@ -1,5 +1,5 @@
-"""A purge of a pet, as rows: what told of it is deleted, and a receipt stays. Called by `projections.batches` inside its
-transaction; the rows of versions alone by a rebuild, too.
+"""A purge of a pet, as rows: what told of it is deleted, and a receipt stays. Called by `projections.batches` inside
+its transaction; the rows of versions alone by a rebuild, too.
 
 Whatever comes later for what was accepted before is kept out by the statements that write it: they look at the receipt.
 """

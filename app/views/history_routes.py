@@ -15,7 +15,7 @@ _PAGE: Final = (page_size("Rows", MAX_PAGE), CURSOR)
 _CACHED: Final = ("Cache-Control",)
 _GONE: Final = Answer(
     410,
-    "Retention has removed the version; the log still has it, and a rebuild brings it back. Or a purge has destroyed it.",
+    "Retention has removed the version, and a rebuild brings it back from the log; or a purge has destroyed it.",
     ERROR,
 )
 _INVALID: Final = Answer(422, "A parameter is not valid, or not known.", ERROR)

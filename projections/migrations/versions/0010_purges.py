@@ -4,8 +4,8 @@ Revision: 0010
 Follows: 0006
 
 Expands only: the release before reads and writes neither table. It does not know the messages of a purge and would
-dead-letter them, so `project` is upgraded before anybody may ask for one. Taken back, the receipts are gone; the numbers
-come back from the log, as a gap of the pet's next version.
+dead-letter them, so `project` is upgraded before anybody may ask for one. Taken back, the receipts are gone; the
+numbers come back from the log, as a gap of the pet's next version.
 """
 
 from __future__ import annotations
