@@ -33,12 +33,12 @@ class PurgeRow(msgspec.Struct, frozen=True, kw_only=True):
     accepted_until: str
     who: str
     why: str
-    purged_at: str | None
-    last_version: int | None
-    log_partition: int | None
-    log_offset: int | None
-    removed: Removed | None
-    cache_removed_at: str | None
+    purged_at: str | None = None
+    last_version: int | None = None
+    log_partition: int | None = None
+    log_offset: int | None = None
+    removed: Removed | None = None
+    cache_removed_at: str | None = None
 
 
 class PurgeRecords:

@@ -8,6 +8,7 @@ from typing import Final, get_args
 from app.views import clusters, dead_letters, health, jobs
 from app.views.echo import MAX_ECHO_BYTES
 from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
+from app.views.purge_routes import PURGES
 from app.views.route import CURSOR, ERROR, NONE_MATCH, PET, UNCHANGED, Answer, Parameter, Route, page_size
 from projections.dead_letter_reader import FilterState, Subject
 from schemas.dead_letters import ActionKind
@@ -253,4 +254,4 @@ _DEAD_LETTERS: Final = (
 )
 
 # The first route that fits a path answers it: fixed words stand before parameters.
-ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *_CLUSTERS, *CLUSTER_HISTORY, *_DEAD_LETTERS)
+ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *_CLUSTERS, *CLUSTER_HISTORY, *PURGES, *_DEAD_LETTERS)

@@ -11,6 +11,7 @@ from typing import Protocol
 from redis.exceptions import RedisError
 
 from app.dead_letters.desk import LetterDesk
+from app.purges.desk import PurgeDesk
 from app.telemetry.health import Check, Readiness
 from app.telemetry.metrics import Metrics
 from projections.history import HistoryReader
@@ -89,6 +90,7 @@ class WebServices:
     cache: Cache
     submit: Submit
     letters: LetterDesk
+    purges: PurgeDesk
     redis_ping: Callable[[], Awaitable[object]]
     kafka_ping: Callable[[], Awaitable[object]]
     clock: Callable[[], datetime]

@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from app.dead_letters.desk import LetterDesk
+from app.purges.desk import PurgeDesk
 from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
 from app.views.producer import CommandProducer
@@ -27,6 +28,7 @@ from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
+from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
 from schemas.topics import Topics
 from schemas.versions import PetVersion
@@ -130,6 +132,14 @@ async def serving(
             submit=producer.submit,
             letters=LetterDesk(
                 LetterReader(pool),
+                producer.send,
+                topics=stores.topics,
+                clock=_now,
+                ce_source="/web",
+                timeout=TIMEOUT_SECONDS,
+            ),
+            purges=PurgeDesk(
+                PurgeRecords(pool),
                 producer.send,
                 topics=stores.topics,
                 clock=_now,
