@@ -18,21 +18,24 @@ from projections.dead_letters import (
     record_actions,
     record_letters,
 )
+from projections.erasure import erase_pet, record_requests
 from projections.jobs import RecordedCommand, record_commands, record_statuses
 from projections.postgres import Applied, Gap, Ignored, apply_version
 from projections.records import Message
 from projections.telemetry import ProjectorMetrics
-from schemas.commands import EmbedImages
+from schemas.commands import EmbedImages, PurgePet
 from schemas.dead_letters import DeadLetterAction
 from schemas.errors import DeadLetter, StopProcess, UnknownVersion
 from schemas.headers import header, record_moment
 from schemas.public import DeadLetterRecord, JobStatus
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 
 log = structlog.get_logger(__name__)
 
-Replay = Callable[[str, int, int], AsyncGenerator[PetVersion, None]]
-"""``replay(pet_id, log partition, after_version)``: the pet's later versions, folded from the log again, in order."""
+Replay = Callable[[str, int, int], AsyncGenerator[PetVersion | PetErased, None]]
+"""``replay(pet_id, log partition, after_version)``: the pet's later versions, folded from the log again, in order, and
+purges of that version or later among them.
+"""
 
 UNWRITABLE: Final = (
     DeadLetter,
@@ -72,6 +75,9 @@ class BatchWriter:
         """
         commands = [_recorded(item.record, item.message) for item in batch if isinstance(item.message, EmbedImages)]
         statuses = [item.message for item in batch if isinstance(item.message, JobStatus)]
+        purges = [item.message for item in batch if isinstance(item.message, PurgePet)]
+        if purges:
+            await record_requests(connection, purges)
         if commands:
             await record_commands(connection, commands)
         if statuses:
@@ -81,6 +87,8 @@ class BatchWriter:
         for item in batch:
             if isinstance(item.message, PetVersion):
                 await self._write_version(connection, item.message)
+            elif isinstance(item.message, PetErased):
+                await self._erase(connection, item.message)
 
     async def _write_letters(self, connection: Any, batch: Sequence[Decoded]) -> None:
         letters = [_letter(item.record, item.message) for item in batch if isinstance(item.message, DeadLetterRecord)]
@@ -96,6 +104,12 @@ class BatchWriter:
         if isinstance(outcome, Gap):
             outcome = await self._write_behind_gap(connection, version, outcome.last)
         self._count(outcome)
+
+    async def _erase(self, connection: Any, erased: PetErased) -> None:
+        await erase_pet(connection, erased)
+        self._unfilled.pop(erased.pet_id, None)
+        self._metrics.pets_purged.inc()
+        log.info("pet_purged", pet_id=erased.pet_id, purge_id=erased.purge_id, last_version=erased.version)
 
     async def _write_behind_gap(self, connection: Any, version: PetVersion, last: int) -> Applied | Ignored:
         """Fill the gap behind `last`, then write. What fails takes the filling back, so the rows stay at `last`."""
@@ -120,9 +134,11 @@ class BatchWriter:
     async def _fill_gap(self, connection: Any, version: PetVersion, last: int) -> None:
         replayed = 0
         try:
-            async with aclosing(self._replay(version.pet_id, version.partition, last)) as versions:
-                async for missing in versions:
-                    if isinstance(await apply_version(connection, missing), Applied):
+            async with aclosing(self._replay(version.pet_id, version.partition, last)) as changes:
+                async for missing in changes:
+                    if isinstance(missing, PetErased):
+                        await self._erase(connection, missing)
+                    elif isinstance(await apply_version(connection, missing), Applied):
                         replayed += 1
         except UnknownVersion as error:
             raise StopProcess(f"the log of {version.pet_id} cannot be folded: {error}") from error

@@ -15,9 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from projections.changes import Changes, changes_of
-from projections.text import jsonb
+from projections.text import jsonb, moment
 from schemas.errors import ServiceError
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 
 Row = tuple[Any, ...]
 
@@ -38,8 +38,11 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         *("pet_id", "cluster_number", "since_version", "until_version", "label", "member_count", "tightness"),
         "merged_into",
     ),
+    "purged_versions": ("pet_id", "last_version", "purged_at"),
 }
 """Table → the columns of its rows, in their order; the first is to be copied first, since others refer to it."""
+VERSIONED: Final = {table: columns for table, columns in COLUMNS.items() if table != "purged_versions"}
+"""Those whose rows hold from a version on."""
 
 
 class VersionGap(ServiceError):
@@ -91,6 +94,9 @@ class BulkRows:
     def __init__(self) -> None:
         self._pets: dict[str, _Pet] = {}
         self._finished: dict[str, list[Row]] = {table: [] for table in COLUMNS}
+        self._purges: dict[str, Row] = {}
+        self.erased: dict[str, int] = {}
+        """Pet → up to which version its rows, given before or not, are to be deleted where they were copied to."""
 
     def apply(self, version: PetVersion) -> None:
         """Add a version. Raises VersionGap, or InvalidInput for a value that no column holds; then nothing changed."""
@@ -105,6 +111,13 @@ class BulkRows:
         self._close(pet, changes)
         self._open(pet, changes)
 
+    def erase(self, erased: PetErased) -> None:
+        """A purge: no row that holds is left, and the next version is the purge's plus one."""
+        if self._pets.pop(erased.pet_id, _Pet()).version > 0:
+            self.erased[erased.pet_id] = erased.version
+        self._pets[erased.pet_id] = _Pet(version=erased.version)
+        self._purges[erased.pet_id] = (erased.pet_id, erased.version, moment(erased.time, "time"))
+
     def take(self) -> dict[str, list[Row]]:
         """Rows that no later version changes, by table; each is given once."""
         taken, self._finished = self._finished, {table: [] for table in COLUMNS}
@@ -112,6 +125,8 @@ class BulkRows:
 
     def holding(self) -> Iterator[tuple[str, Row]]:
         """(table, row) of the rows that hold; when there are no more versions to come."""
+        for row in self._purges.values():
+            yield "purged_versions", row
         for pet_id, pet in self._pets.items():
             for image_id, member in pet.members.items():
                 yield "cluster_members", _member_row(pet_id, image_id, member, None)

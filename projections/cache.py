@@ -1,5 +1,7 @@
 """The Redis cache of current answers. Written by the projector and by views that read through; `invalidate` drops.
 
+Of a purged pet it holds a mark at the pet's next version, so that a late writer does not bring an answer back.
+
 A value is the answer's own bytes, which end in ``"generation":G,"version":V}``. A writer's (G, V) is compared with the
 stored one inside Redis, so that no writer, however late, puts an older answer over a newer one.
 """
@@ -33,6 +35,14 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4])
 return 1
 """
 
+_MARK: Final = b'{"purged":true,'
+_DROP: Final = r"""
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) == ARGV[1] then
+    return 0
+end
+return redis.call('DEL', KEYS[1])
+"""
+
 
 def stored_position(answer: bytes) -> tuple[int, int] | None:
     """(generation, version) of an answer's bytes, None when they are not ours."""
@@ -51,16 +61,17 @@ class AnswerCache:
         self._namespace = namespace
         self._ttl_seconds = ttl_seconds
         self._put: Any = redis.register_script(_PUT)
+        self._drop: Any = redis.register_script(_DROP)
 
     def key(self, pet_id: str) -> str:
         """The key of a pet's answer."""
         return f"{self._namespace}:state:{pet_id}"
 
     async def get(self, pet_id: str) -> bytes | None:
-        """The cached answer; None when there is none, or one that another service wrote."""
+        """The cached answer; None when there is none, a purge's mark, or one that another service wrote."""
         value = await self._gets.get(self.key(pet_id))
         answer = value.encode() if isinstance(value, str) else value
-        return answer if answer is not None and stored_position(answer) else None
+        return answer if answer is not None and stored_position(answer) and not answer.startswith(_MARK) else None
 
     async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
         """Store `answer` unless a newer one is stored; an equal one is stored again with a fresh TTL."""
@@ -71,6 +82,12 @@ class AnswerCache:
         """Returns when Redis answers."""
         await self._redis.ping()
 
+    async def put_mark(self, pet_id: str, generation: int, last_version: int) -> bool:
+        """Put the mark of a purged pet in the answer's place, unless an answer of its next version is stored."""
+        version = last_version + 1
+        mark = _MARK + f'"generation":{generation},"version":{version}}}'.encode()
+        return await self.put(pet_id, mark, generation, version)
+
     async def invalidate(self, pet_id: str) -> bool:
-        """Drop the cached answer; False when there was none."""
-        return bool(await self._redis.delete(self.key(pet_id)))
+        """Drop the cached answer; False when there was none. A purge's mark stays."""
+        return bool(await self._drop(keys=[self.key(pet_id)], args=[_MARK]))

@@ -13,7 +13,7 @@ from schemas.codec import keys_named
 from schemas.errors import InvalidInput
 from schemas.pet_keys import KeyReader
 from schemas.topics import Topics
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 from tables.replay import LogReplay
 
 log = structlog.get_logger(__name__)
@@ -46,8 +46,12 @@ class LogVersions:
             **(consumer_options or {}),
         }
 
-    async def replay(self, pet_id: str, partition: int, after_version: int) -> AsyncGenerator[PetVersion, None]:
-        """The pet's versions after `after_version`, up to the end that the partition has now.
+    async def replay(
+        self, pet_id: str, partition: int, after_version: int
+    ) -> AsyncGenerator[PetVersion | PetErased, None]:
+        """The pet's versions after `after_version` and its purges, up to the end that the partition has now.
+
+        A purge has the number of the last version that it destroyed, so one of `after_version` itself is among them.
 
         Raises InvalidInput for a partition that the log lacks, UnknownVersion for a newer release's fact, and
         KafkaError while the broker is away.
@@ -58,14 +62,16 @@ class LogVersions:
         try:
             if partition not in (consumer.partitions_for_topic(self._topic) or ()):
                 raise InvalidInput("partition", f"{self._topic} has no partition {partition}")
-            async with aclosing(self._fold(consumer, pet_id, TopicPartition(self._topic, partition))) as versions:
-                async for version in versions:
-                    if version.version > after_version:
-                        yield version
+            async with aclosing(self._fold(consumer, pet_id, TopicPartition(self._topic, partition))) as changes:
+                async for change in changes:
+                    if change.version > after_version - isinstance(change, PetErased):
+                        yield change
         finally:
             await consumer.stop()
 
-    async def _fold(self, consumer: Any, pet_id: str, tp: TopicPartition) -> AsyncGenerator[PetVersion, None]:
+    async def _fold(
+        self, consumer: Any, pet_id: str, tp: TopicPartition
+    ) -> AsyncGenerator[PetVersion | PetErased, None]:
         fold = LogReplay(tp.partition, only_pet=pet_id, keys=self._keys)
         consumer.unsubscribe()
         consumer.assign([tp])
@@ -77,6 +83,6 @@ class LogVersions:
             for record in records:
                 if record.offset >= end:
                     return
-                version = fold.feed(record.offset, record.key or b"", record.value or b"")
-                if version is not None:
-                    yield version
+                change = fold.feed(record.offset, record.key or b"", record.value or b"")
+                if change is not None:
+                    yield change

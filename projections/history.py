@@ -71,8 +71,7 @@ class HistoryReader:
             if last == 0:
                 raise Missing("pet")
             if row is None:
-                first = await connection.fetchrow(load("read_version"), pet_id, 1)
-                raise Missing("removed") if first is None else _not_begun(first["updated_at"])
+                raise await _no_version_yet(connection, pet_id, moment)
             if row["version"] < last and not row["followed"]:
                 # A removed version may have taken over before that time.
                 raise Missing("removed")
@@ -150,8 +149,15 @@ async def _read_version(connection: Any, pet_id: str, version: int) -> VersionRo
     return _version(row)
 
 
-def _not_begun(begin: datetime) -> Missing:
-    return Missing("version", f"The first version is of {timestamp(begin)}.")
+async def _no_version_yet(connection: Any, pet_id: str, moment: datetime) -> Missing:
+    """Why a pet has no version at a time before all that are kept."""
+    purge = await connection.fetchrow(load("read_purged_version"), pet_id)
+    if purge is not None and moment < purge["purged_at"]:
+        return Missing("purged")
+    first = await connection.fetchrow(load("read_version"), pet_id, 1 if purge is None else purge["last_version"] + 1)
+    if first is None:
+        return Missing("removed")
+    return Missing("version", f"The first version is of {timestamp(first['updated_at'])}.")
 
 
 def _version(row: Any) -> VersionRow:

@@ -78,6 +78,8 @@ def check_status(status: JobStatus) -> None:
     check_id(status.pet_id, "pet_id")
     check_id(status.job_id, "job_id")
     moment(status.at, "at")
+    if status.enqueued_at:
+        moment(status.enqueued_at, "enqueued_at")
     for field, value in (("placed", status.placed), ("known", status.known), ("failed", status.failed)):
         count(value, field, INT_MAX // 4)
     count(status.attempt, "attempt", INT_MAX)
@@ -113,6 +115,8 @@ def _queued_row(recorded: RecordedCommand) -> tuple[Any, ...]:
         clean(command.reason),
         clean(command.source),
         command.run,
+        _enqueued_at(recorded),
+        False,
     )
 
 
@@ -158,6 +162,8 @@ def _status_row(status: JobStatus) -> tuple[Any, ...]:
         "",
         "",
         status.run,
+        moment(status.enqueued_at, "enqueued_at") if status.enqueued_at else at,
+        not status.enqueued_at,
     )
 
 

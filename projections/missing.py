@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from projections.queries import load
 
-Cause = Literal["pet", "version", "removed", "cluster", "image"]
+Cause = Literal["pet", "version", "removed", "purged", "cluster", "image"]
 
 
 class Missing(LookupError):
-    """`cause`: the pet was never clustered; it has not had the version; retention removed the version; it had no such
-    cluster at that version; the image lies in none of its kept versions. `reason` may be empty.
+    """`cause`: the pet was never clustered, or was purged; it has not had the version; retention removed the version; a
+    purge destroyed it; the pet had no such cluster at that version; the image lies in none of its kept versions.
+    `reason` may be empty.
     """
 
     def __init__(self, cause: Cause, reason: str = "") -> None:
@@ -22,9 +23,9 @@ class Missing(LookupError):
 
 async def missing_version(connection: Any, pet_id: str, version: int) -> Missing:
     """Why there is no row of `version`: a pet's versions are 1, 2, 3… without a gap, so the last one tells."""
-    last = await connection.fetchval(load("read_last_version"), pet_id)
+    last, purged = await connection.fetchrow(load("read_numbers_taken"), pet_id)
     if last == 0:
         return Missing("pet")
     if version > last:
         return Missing("version", f"The last version is {last}.")
-    return Missing("removed")
+    return Missing("purged" if version <= purged else "removed")

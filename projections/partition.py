@@ -18,7 +18,7 @@ from projections.records import RecordDecoder
 from projections.telemetry import ProjectorMetrics
 from schemas.errors import DeadLetter, StopProcess, UnknownVersion
 from schemas.topics import position_of
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +57,8 @@ class PartitionWriter:
 
     async def write(
         self, tp: TopicPartition, position: Position, records: Sequence[ConsumerRecord]
-    ) -> list[PetVersion]:
-        """Write those records that lie behind `position`, move it, and return the versions among all of them.
+    ) -> list[PetVersion | PetErased]:
+        """Write those records that lie behind `position`, move it, and return versions and purges among all of them.
 
         Raises PositionMoved, StopProcess for a newer release's message, and whatever Postgres, Kafka or the dead-letter
         sink raise while they are away; then the call is to be repeated, and `position` says what is still to do.
@@ -75,7 +75,7 @@ class PartitionWriter:
                 )
                 await self._write_singly(tp, position, fresh)
         self._reported.difference_update(map(position_of, fresh))
-        return [item.message for item in (*repeated, *decoded) if isinstance(item.message, PetVersion)]
+        return [item.message for item in (*repeated, *decoded) if isinstance(item.message, PetVersion | PetErased)]
 
     async def _write_singly(self, tp: TopicPartition, position: Position, records: Sequence[ConsumerRecord]) -> None:
         for record in records:

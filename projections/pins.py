@@ -41,9 +41,10 @@ async def add_pin(pool: Any, pet_id: str, version: int, *, who: str, why: str) -
         raise InvalidInput("why", "is needed: it is kept with the pin")
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(load("lock_pins"))
-        last = await connection.fetchval(load("read_last_version"), pet_id)
-        if not 1 <= version <= last:
-            raise InvalidInput("version", f"must be 1 to {last}, got {version}" if last else f"{pet_id} has none")
+        last, purged = await connection.fetchrow(load("read_numbers_taken"), pet_id)
+        if not purged < version <= last:
+            must = f"must be {purged + 1} to {last}, got {version}"
+            raise InvalidInput("version", must if last > purged else f"{pet_id} has none")
         await connection.execute(load("insert_pin"), pet_id, version, who, why)
         pins = await list_pins(connection, pet_id)
         return next(pin for pin in pins if pin.version == version)

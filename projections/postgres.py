@@ -34,6 +34,11 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True)
+class Purged(Ignored):
+    """The version is not newer than a purge of the pet, whose last version is `last`; nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """The rows stand at `last`, versions between are missing; nothing changed."""
 
@@ -48,8 +53,10 @@ async def apply_version(connection: Any, version: PetVersion) -> Applied | Ignor
     """
     changes = changes_of(version)
     if await connection.execute(load("insert_version"), *changes.version_row) != "INSERT 0 1":
-        last = await connection.fetchval(load("read_last_version"), version.pet_id)
-        return Ignored(last) if version.version <= last else Gap(last)
+        last, purged = await connection.fetchrow(load("read_numbers_taken"), version.pet_id)
+        if version.version <= purged:
+            return Purged(purged)
+        return Ignored(last) if version.version <= last else Gap(max(last, purged))
     await _write_changes(connection, changes)
     if version.version % SNAPSHOT_EVERY == 0:
         await _write_snapshot(connection, version.pet_id)

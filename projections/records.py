@@ -9,20 +9,21 @@ from typing import Final
 import msgspec
 
 from projections.dead_letters import decode_letter, decode_letter_action
+from projections.erasure import check_erased
 from projections.jobs import check_command, check_status
 from projections.text import moment
 from schemas import commands
-from schemas.codec import decode_version
-from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages
+from schemas.codec import decode_change
+from schemas.commands import EMBED_IMAGES_TYPE, PURGE_PET_TYPE, EmbedImages, PurgePet
 from schemas.dead_letters import DEAD_LETTER_ACTION_TYPE, DeadLetterAction
 from schemas.errors import DeadLetter, UnknownVersion
 from schemas.headers import header
 from schemas.ids import check_id
 from schemas.public import DEAD_LETTER_TYPE, JOB_STATUS_TYPE, DeadLetterRecord, JobStatus
 from schemas.topics import Topics
-from schemas.versions import PET_VERSION_TYPE, PetVersion
+from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
 
-Message = EmbedImages | JobStatus | PetVersion | DeadLetterRecord | DeadLetterAction
+Message = EmbedImages | PurgePet | JobStatus | PetVersion | PetErased | DeadLetterRecord | DeadLetterAction
 VERSION_FORMAT: Final = 1
 _TYPE: Final = re.compile(r"(?P<name>.+)\.v(?P<number>\d+)")
 _status = msgspec.json.Decoder(JobStatus)
@@ -32,18 +33,20 @@ class RecordDecoder:
     """Decodes by topic; knows which message stands on which."""
 
     def __init__(self, topics: Topics) -> None:
-        self._by_topic: dict[str, tuple[str, Callable[[bytes], Message]]] = {
-            topics.jobs.name: (EMBED_IMAGES_TYPE, decode_command),
-            topics.jobs_status.name: (JOB_STATUS_TYPE, decode_status),
-            topics.pet_versions.name: (PET_VERSION_TYPE, decode_pet_version),
-            topics.deadletter.name: (DEAD_LETTER_TYPE, decode_letter),
-            topics.deadletter_actions.name: (DEAD_LETTER_ACTION_TYPE, decode_letter_action),
+        self._by_topic: dict[str, tuple[tuple[str, ...], Callable[[bytes], Message]]] = {
+            topics.jobs.name: ((EMBED_IMAGES_TYPE, PURGE_PET_TYPE), decode_request),
+            topics.jobs_status.name: ((JOB_STATUS_TYPE,), decode_status),
+            topics.pet_versions.name: ((PET_VERSION_TYPE, PET_ERASED_TYPE), decode_pet_change),
+            topics.deadletter.name: ((DEAD_LETTER_TYPE,), decode_letter),
+            topics.deadletter_actions.name: ((DEAD_LETTER_ACTION_TYPE,), decode_letter_action),
         }
 
     def decode(self, topic: str, value: bytes | None, headers: Iterable[tuple[str, bytes]] | None) -> Message:
         """The message. Raises UnknownVersion when a newer release wrote it, DeadLetter when it is none at all."""
         known, decode = self._by_topic[topic]
-        check_type(header(headers, "ce_type"), known)
+        written = header(headers, "ce_type")
+        for each in known:
+            check_type(written, each)
         if value is None:
             raise DeadLetter(f"a tombstone on {topic}")
         return decode(value)
@@ -56,10 +59,11 @@ def check_type(written: str, known: str) -> None:
         raise UnknownVersion(f"{written} was written by a newer release; this one knows {known}")
 
 
-def decode_command(value: bytes) -> EmbedImages:
+def decode_request(value: bytes) -> EmbedImages | PurgePet:
     """A command of `media.jobs`, by the one decoder that the embed agent uses too, whose row fits its table."""
-    command = commands.decode_command(value)
-    check_command(command)
+    command = commands.decode_request(value)
+    if isinstance(command, EmbedImages):
+        check_command(command)
     return command
 
 
@@ -73,9 +77,11 @@ def decode_status(value: bytes) -> JobStatus:
     return status
 
 
-def decode_pet_version(value: bytes) -> PetVersion:
-    """A version of `media.pet-versions`."""
-    version = decode_version(value)
+def decode_pet_change(value: bytes) -> PetVersion | PetErased:
+    """A version of `media.pet-versions`, or the purge of a pet."""
+    version = decode_change(value)
+    if isinstance(version, PetErased):
+        return check_erased(version)
     if version.format > VERSION_FORMAT:
         raise UnknownVersion(f"PetVersion has format {version.format}; this release knows {VERSION_FORMAT}")
     check_id(version.pet_id, "pet_id")

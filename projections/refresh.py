@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from projections.away import POSTGRES_ERRORS
 from projections.cache import AnswerCache
+from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
 from projections.telemetry import ProjectorMetrics
 from schemas.answers import encode_answer
@@ -28,22 +29,30 @@ _AWAY: Final = (RedisError, *POSTGRES_ERRORS)
 
 
 class CacheRefresher:
-    """Stores the latest answer of the pets it is told of; `stale` are those still to do.
+    """Stores the latest answer of the pets it is told of, a mark for purged ones; `stale` are those still to do.
 
     Every method raises asyncpg.SyntaxOrAccessError when the database refuses the statements themselves.
     """
 
-    def __init__(self, *, reader: ClusterReader, cache: AnswerCache, metrics: ProjectorMetrics) -> None:
+    def __init__(
+        self, *, reader: ClusterReader, cache: AnswerCache, purges: PurgeRecords, metrics: ProjectorMetrics
+    ) -> None:
         self._reader = reader
+        self._purges = purges
         self._cache = cache
         self._metrics = metrics
         self._delay = _FIRST_DELAY
         self._retry_at = 0.0
         self.stale: dict[str, None] = {}
+        self._purged: set[str] = set()
 
-    async def refresh(self, pets: Collection[str]) -> None:
-        """Bring these pets to the cache now, or remember them while Redis is known to be away."""
+    async def refresh(self, pets: Collection[str], purged: Collection[str] = ()) -> None:
+        """Bring these pets to the cache now, or remember them while Redis is known to be away.
+
+        `purged`: those whose receipts are to say when their answer was seen to be gone.
+        """
         self.stale.update(dict.fromkeys(pets))
+        self._purged.update(purged)
         if asyncio.get_running_loop().time() >= self._retry_at:
             await self._store(list(dict.fromkeys(pets)))
         self._metrics.stale_pets.set(len(self.stale))
@@ -74,7 +83,12 @@ class CacheRefresher:
 
     async def _store_one(self, pet_id: str) -> None:
         answer = await self._reader.latest_answer(pet_id)
-        if answer is None:
-            await self._cache.invalidate(pet_id)
-        else:
+        if answer is not None:
             await self._cache.put(pet_id, encode_answer(answer), answer.generation, answer.version)
+        elif position := await self._purges.position(pet_id):
+            await self._cache.put_mark(pet_id, *position)
+        else:
+            await self._cache.invalidate(pet_id)
+        if pet_id in self._purged:
+            await self._purges.note_cache_removed(pet_id)
+            self._purged.discard(pet_id)

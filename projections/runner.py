@@ -31,6 +31,7 @@ from projections.dead_letters import count_open
 from projections.membership import Membership
 from projections.partition import DeadLetterSink, PartitionWriter, PositionMoved
 from projections.positions import Position, load_positions, store_cached
+from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
 from projections.records import RecordDecoder
 from projections.refresh import CacheRefresher
@@ -40,7 +41,7 @@ from projections.uncached import Uncached
 from projections.waiting import Patience, Stopped, unless_set
 from schemas.errors import StopProcess
 from schemas.topics import Topics
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +97,9 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         self._refresher = (
             Uncached()
             if cache is None
-            else CacheRefresher(reader=ClusterReader(pool), cache=cache, metrics=self._metrics)
+            else CacheRefresher(
+                reader=ClusterReader(pool), cache=cache, purges=PurgeRecords(pool), metrics=self._metrics
+            )
         )
         self._positions: dict[TopicPartition, Position] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -244,7 +247,8 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
                 log.warning("position_moved", reason=str(moved))
                 self._forget([tp])
                 return
-            await self._refresher.refresh({version.pet_id for version in versions})
+            purged = {change.pet_id for change in versions if isinstance(change, PetErased)}
+            await self._refresher.refresh({change.pet_id for change in versions}, purged)
             position.seen = chunk[-1].offset + 1
             self._observe(versions)
 
@@ -281,7 +285,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.info("lag_not_committed", error=repr(error))
 
-    def _observe(self, versions: Sequence[PetVersion]) -> None:
+    def _observe(self, versions: Sequence[PetVersion | PetErased]) -> None:
         now = time.time()
         for version in versions:
             if version.pet_id not in self._refresher.stale:

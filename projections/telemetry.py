@@ -20,6 +20,7 @@ class ProjectorMetrics:
     versions_applied: Counter = _UNMEASURED
     versions_ignored: Counter = _UNMEASURED
     versions_replayed: Counter = _UNMEASURED
+    pets_purged: Counter = _UNMEASURED
     gaps: Counter = _UNMEASURED
     job_messages: Counter = _UNMEASURED
     dead_letters: Callable[[str], Counter] = lambda subject: _UNMEASURED

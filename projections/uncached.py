@@ -11,7 +11,7 @@ class Uncached:
     def __init__(self) -> None:
         self.stale: dict[str, None] = {}
 
-    async def refresh(self, pets: Collection[str]) -> None:
+    async def refresh(self, pets: Collection[str], purged: Collection[str] = ()) -> None:
         """Nothing."""
 
     async def retry(self) -> None:

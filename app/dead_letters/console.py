@@ -2,67 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TextIO
+from typing import Final, Literal, TextIO
 from uuid import UUID
 
-from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.clients import create_producer, open_pool, stop_producer
+from app.clients import open_pool
 from app.dead_letters.desk import CountChanged, LetterDesk, LetterNotFound, Result
 from app.dead_letters.request import Request
+from app.sender import Sender
 from app.settings import Settings
-from bridges.messages import Message
 from projections.away import POSTGRES_ERRORS
 from projections.dead_letter_reader import DeadLetterRow, LetterReader
 from schemas.errors import StopProcess
 
 CE_SOURCE: Final = "/cli"
-SEND_SECONDS: Final = 30.0
 READ_SECONDS: Final = 30.0
 PIPE_WIDTH: Final = 240
 """Columns of a table that goes into a file or a pipe, so that nothing is folded."""
 
 
-class _Sender:
-    """Connects when it is first used. Raises StopProcess when the broker does not confirm in time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._producer: Any = None
-
-    async def send(self, messages: Sequence[Message]) -> None:
-        """Returns when the broker has confirmed all messages."""
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                if self._producer is None:
-                    self._producer = create_producer(self._settings, "media-dead-letters")
-                    await self._producer.start()
-                confirmations = [
-                    await self._producer.send(each.topic, value=each.value, key=each.key, headers=each.headers)
-                    for each in messages
-                ]
-                await asyncio.gather(*confirmations)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise StopProcess(
-                f"Kafka did not confirm ({type(error).__name__}): run the same again, a repeat changes nothing"
-            ) from error
-
-    async def close(self) -> None:
-        """Disconnect."""
-        if self._producer is not None:
-            await stop_producer(self._producer)
-
-
 async def run(settings: Settings, request: Request, out: TextIO) -> int:
     """Do what was asked and print it; returns the exit code. Raises StopProcess while Postgres or Kafka is away."""
     console = Console(file=out, highlight=False, width=None if out.isatty() else PIPE_WIDTH)
-    sender = _Sender(settings)
+    sender = Sender(settings, "media-dead-letters")
     try:
         async with open_pool(settings) as pool:
             desk = LetterDesk(

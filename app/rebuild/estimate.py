@@ -18,6 +18,7 @@ from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.urls import driver_url
 from schemas.errors import StopProcess
 from schemas.pet_keys import KeyReader
+from schemas.versions import PetVersion
 from tables.replay import LogReplay
 
 SAMPLE_EVENTS: Final = 2_000
@@ -60,9 +61,11 @@ async def _sample(consumer: Any, tp: TopicPartition, end: int, keys: KeyReader) 
     events, size, begun = 0, 0, time.perf_counter()
     async for records, _ in read_facts(consumer, tp, 0, end, keys):
         for record in records:
-            version = replay.feed(record.offset, record.key, record.value)
-            if version is not None:
-                bulk.apply(version)
+            change = replay.feed(record.offset, record.key, record.value)
+            if isinstance(change, PetVersion):
+                bulk.apply(change)
+            elif change is not None:
+                bulk.erase(change)
             size += len(record.value or b"")
         events += len(records)
     return events, time.perf_counter() - begun, size

@@ -116,6 +116,7 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any, keys: PetKeys) 
             unreadable_letters=metrics.counter(defs.UNREADABLE_LETTERS),
             open_letters=metrics.gauge(defs.OPEN_LETTERS),
             cache_errors=metrics.counter(defs.CACHE_FAILURES, operation="refresh"),
+            pets_purged=metrics.counter(defs.PETS_PURGED),
             versions_replayed=metrics.counter(defs.VERSIONS_REPLAYED),
             job_messages=metrics.counter(defs.JOB_MESSAGES),
             postgres_errors=metrics.counter(defs.POSTGRES_ERRORS),

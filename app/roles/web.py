@@ -11,6 +11,7 @@ from mode import Service
 from app.answers import current_answers
 from app.clients import STOP_SECONDS, open_pool, open_redis
 from app.dead_letters.desk import LetterDesk
+from app.purges.desk import PurgeDesk
 from app.roles.faust_worker import RoleWorker
 from app.roles.role import Role
 from app.settings import Settings
@@ -24,6 +25,7 @@ from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
+from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
 from projections.within import within
 
@@ -99,6 +101,14 @@ def run(settings: Settings) -> None:
         submit=producer.submit,
         letters=LetterDesk(
             LetterReader(store),
+            producer.send,
+            topics=settings.topics(),
+            clock=_now,
+            ce_source=CE_SOURCE,
+            timeout=settings.web_store_timeout_seconds,
+        ),
+        purges=PurgeDesk(
+            PurgeRecords(pool),
             producer.send,
             topics=settings.topics(),
             clock=_now,

@@ -41,6 +41,9 @@ VERSION_NOT_FOUND: Final = ErrorCode(
 VERSION_REMOVED: Final = ErrorCode(
     "version_removed", 410, "The pet had this version, but retention has removed it; only a rebuild brings it back."
 )
+VERSION_PURGED: Final = ErrorCode(
+    "version_purged", 410, "The pet had this version, but a purge has destroyed it; nothing brings it back."
+)
 CLUSTER_NOT_FOUND: Final = ErrorCode(
     "cluster_not_found", 404, "The pet has no cluster of this id at this version; `message` tells what became of it."
 )
@@ -71,6 +74,9 @@ COUNT_CHANGED: Final = ErrorCode(
 TOO_MANY_LETTERS: Final = ErrorCode(
     "too_many_letters", 409, "The filter takes more letters than one request may act on; `count` says how many."
 )
+PURGE_NOT_FOUND: Final = ErrorCode(
+    "purge_not_found", 404, "The pet has no purge of this id; one appears a moment after it was accepted."
+)
 STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does not answer; try again later.")
 READING_OFF: Final = ErrorCode(
     "reading_off", 503, "An operator has switched off that the API reads Postgres; what needs it is not answered now."
@@ -86,6 +92,7 @@ CATALOGUE: Final = (
     CLUSTERS_NOT_FOUND,
     VERSION_NOT_FOUND,
     VERSION_REMOVED,
+    VERSION_PURGED,
     CLUSTER_NOT_FOUND,
     IMAGE_NOT_FOUND,
     JOB_NOT_FOUND,
@@ -98,6 +105,7 @@ CATALOGUE: Final = (
     LETTER_REFUSED,
     COUNT_CHANGED,
     TOO_MANY_LETTERS,
+    PURGE_NOT_FOUND,
     STORE_UNAVAILABLE,
     READING_OFF,
     TOO_MANY_WAITING,

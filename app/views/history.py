@@ -36,6 +36,7 @@ _CODES: Final[dict[Cause, ErrorCode]] = {
     "pet": errors.CLUSTERS_NOT_FOUND,
     "version": errors.VERSION_NOT_FOUND,
     "removed": errors.VERSION_REMOVED,
+    "purged": errors.VERSION_PURGED,
     "cluster": errors.CLUSTER_NOT_FOUND,
     "image": errors.IMAGE_NOT_FOUND,
 }

@@ -14,11 +14,13 @@ _VERSION: Final = {"minimum": 1, "maximum": INT64_MAX}
 _PAGE: Final = (page_size("Rows", MAX_PAGE), CURSOR)
 _CACHED: Final = ("Cache-Control",)
 _GONE: Final = Answer(
-    410, "Retention has removed the version; the log still has it, and a rebuild brings it back.", ERROR
+    410,
+    "Retention has removed the version, and a rebuild brings it back from the log; or a purge has destroyed it.",
+    ERROR,
 )
 _INVALID: Final = Answer(422, "A parameter is not valid, or not known.", ERROR)
 _AWAY: Final = Answer(503, "Postgres does not answer.", ERROR)
-_NO_PET: Final = Answer(404, "The pet was never clustered.", ERROR)
+_NO_PET: Final = Answer(404, "The pet was never clustered, or was purged.", ERROR)
 _PETS: Final = "/internal/pets/{pet_id}"
 
 CLUSTER_HISTORY: Final = (

@@ -36,7 +36,7 @@ class LettersBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     expected_count: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
-BodyT = TypeVar("BodyT", LetterBody, LettersBody)
+BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 _FILTER_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(LetterFilter))
 _PARAMETERS: Final = (*_FILTER_FIELDS, "limit", "cursor")
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")

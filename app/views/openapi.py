@@ -18,12 +18,14 @@ from app.views.dead_letters import ActedData, CountedData
 from app.views.errors import CATALOGUE
 from app.views.job_schema import job_body_schema
 from app.views.letter_request import LetterBody, LettersBody
+from app.views.purges import PurgeBody
 from app.views.responses import json_bytes, json_response
 from app.views.route import Answer, Parameter, Route, RouteHandler
 from app.views.services import WebServices
 from projections.dead_letter_reader import DeadLetterDetail, DeadLetterRow
 from projections.history import PetDifference, VersionRow
 from projections.members import MemberRow, PlaceRow
+from projections.purges import PurgeRow
 from projections.reader import JobRow
 from schemas.answers import ClusterAnswer
 
@@ -111,6 +113,7 @@ def _schemas() -> dict[str, Any]:
         *(ClusterAnswer, JobRow, Check),
         *(VersionRow, PetDifference, MemberRow, PlaceRow),
         *(DeadLetterRow, DeadLetterDetail, LetterBody, LettersBody, ActedData, CountedData),
+        *(PurgeRow, PurgeBody),
     )
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF + "{name}")
     job = schemas["JobRow"]
@@ -145,6 +148,7 @@ def _schemas() -> dict[str, Any]:
         "DeadLettersEnvelope": _page_of("DeadLetterRow"),
         "ActedEnvelope": _envelope({"$ref": f"{_REF}ActedData"}),
         "CountedEnvelope": _envelope({"$ref": f"{_REF}CountedData"}),
+        "PurgeEnvelope": _envelope({"$ref": f"{_REF}PurgeRow"}),
         "ErrorEnvelope": _envelope({"type": "null"}, error=error),
     }
 

@@ -9,6 +9,7 @@ from app.views import dead_letters, health, jobs
 from app.views.current_routes import CURRENT_CLUSTERS
 from app.views.echo import MAX_ECHO_BYTES
 from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
+from app.views.purge_routes import PURGES
 from app.views.route import CURSOR, ERROR, PET, Answer, Parameter, Route, page_size
 from projections.dead_letter_reader import FilterState, Subject
 from schemas.dead_letters import ActionKind
@@ -214,4 +215,4 @@ _DEAD_LETTERS: Final = (
 )
 
 # The first route that fits a path answers it: fixed words stand before parameters.
-ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *CURRENT_CLUSTERS, *CLUSTER_HISTORY, *_DEAD_LETTERS)
+ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *CURRENT_CLUSTERS, *CLUSTER_HISTORY, *PURGES, *_DEAD_LETTERS)

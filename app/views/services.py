@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.dead_letters.desk import LetterDesk
+from app.purges.desk import PurgeDesk
 from app.telemetry.health import Check, Readiness
 from app.telemetry.metrics import Metrics
 from projections.history import HistoryReader
@@ -78,6 +79,7 @@ class WebServices:
     cache: Cache
     submit: Submit
     letters: LetterDesk
+    purges: PurgeDesk
     redis_ping: Callable[[], Awaitable[object]]
     kafka_ping: Callable[[], Awaitable[object]]
     clock: Callable[[], datetime]

@@ -1,5 +1,6 @@
 -- The next pets behind $1 of both schemas: the oldest live version that is not pinned (retention keeps those without gaps),
--- and the last version that both have; null where one has none.
+-- and the last version that both have; null where one has none; and whether only one
+-- of the two has seen the pet's last purge.
 WITH pets AS (
     (SELECT DISTINCT pet_id FROM {live}.pet_clusters WHERE pet_id > $1 ORDER BY 1 LIMIT $2)
     UNION
@@ -8,7 +9,9 @@ WITH pets AS (
 )
 SELECT
     p.pet_id, coalesce(live.oldest, live.last) AS oldest,
-    CASE WHEN live.last IS NOT NULL AND shadow.last IS NOT NULL THEN least(live.last, shadow.last) END AS common
+    CASE WHEN live.last IS NOT NULL AND shadow.last IS NOT NULL THEN least(live.last, shadow.last) END AS common,
+    (SELECT last_version FROM {live}.purged_versions WHERE pet_id = p.pet_id)
+        IS DISTINCT FROM (SELECT last_version FROM {shadow}.purged_versions WHERE pet_id = p.pet_id) AS purged_apart
 FROM pets AS p
 CROSS JOIN LATERAL (
     SELECT

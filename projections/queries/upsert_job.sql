@@ -1,11 +1,22 @@
 -- Merge one message about a job into its row: `progress` (run, ended, try, state) only grows, whatever came first.
+-- Not of a job that was accepted ($21) before a purge of its pet; of unknown age ($22): nothing that tells of before it.
 INSERT INTO cluster_jobs AS j (
     id, pet_id, job_id, status, attempts, progress, enqueued_at, started_at, completed_at,
     image_count, placed, known, failed, failed_images, version, last_error, outcome_progress, reason, source, run
 )
-VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $8, $9,
-    $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20
+SELECT
+    $1::uuid, $2::text, $3::text, $4::cluster_job_status, $5::int, $6::bigint, $7::timestamptz, $8::timestamptz,
+    $9::timestamptz, $10::int, $11::int, $12::int, $13::int, $14::jsonb, $15::bigint, $16::text, $17::bigint, $18::text,
+    $19::text, $20::int
+WHERE NOT EXISTS (
+    SELECT FROM pet_purges AS p
+    WHERE p.pet_id = $2::text AND p.purged_at IS NOT NULL AND (
+        $21::timestamptz <= p.accepted_until
+        OR $22::boolean AND (
+            $15::bigint BETWEEN 1 AND p.last_version
+            OR $21::timestamptz <= p.purged_at AND NOT EXISTS (SELECT FROM cluster_jobs WHERE id = $1::uuid)
+        )
+    )
 )
 ON CONFLICT (id) DO UPDATE SET
     status = CASE WHEN excluded.progress > j.progress THEN excluded.status ELSE j.status END,

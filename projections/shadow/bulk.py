@@ -14,13 +14,15 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from projections.bulk_rows import COLUMNS, BulkRows
+from projections.queries import load
 from projections.shadow import runs
 from projections.shadow.fold_state import FoldState, forget
 from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.shadow.runs import Mark
+from projections.shadow.schema import LIVE
 from schemas.errors import InvalidInput, StopProcess
 from schemas.pet_keys import KeyReader
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 from tables.replay import LogReplay
 
 COPY_ROWS: Final = 20_000
@@ -90,11 +92,13 @@ async def _fold_and_copy(
     async for records, reached in read_facts(consumer, tp, 0, mark.end_offset, keys):
         versions = images = 0
         for record in records:
-            version = replay.feed(record.offset, record.key, record.value)
-            if version is not None:
-                _apply(bulk, version)
+            change = replay.feed(record.offset, record.key, record.value)
+            if isinstance(change, PetVersion):
+                _apply(bulk, change)
                 versions += 1
-                images += len(version.members)
+                images += len(change.members)
+            elif isinstance(change, PetErased):
+                bulk.erase(change)
         await sink.add(bulk.take())
         mark = replace(
             mark,
@@ -105,7 +109,16 @@ async def _fold_and_copy(
         )
         progress(mark)
     await sink.finish(bulk)
+    await _erase(connection, job.schema, bulk.erased)
     return replace(mark, copied=True, next_offset=mark.end_offset)
+
+
+async def _erase(connection: Any, schema: str, erased: dict[str, int]) -> None:
+    """Delete what was copied of pets before their purges: few, since what is sealed gives no rows any more."""
+    await connection.execute(f"SET LOCAL search_path TO {schema}, {LIVE}")
+    for pet_id, version in erased.items():
+        await connection.execute(load("erase_versions"), pet_id, version)
+    await connection.execute(f"SET LOCAL search_path TO {LIVE}")
 
 
 def _apply(bulk: BulkRows, version: PetVersion) -> None:

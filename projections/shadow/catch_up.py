@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
+from projections.erasure import erase_versions
 from projections.postgres import Applied, apply_version
 from projections.shadow import runs
 from projections.shadow.fold_state import FoldState, forget
@@ -19,6 +20,7 @@ from projections.shadow.runs import Mark
 from projections.shadow.schema import LIVE
 from schemas.errors import StopProcess
 from schemas.pet_keys import KeyReader
+from schemas.versions import PetErased, PetVersion
 from tables.replay import LogReplay
 
 BETWEEN: Final = -1
@@ -71,17 +73,16 @@ class CatchUp:
         end, applied = await log_end(consumer, self._tp), 0
         async for records, reached in read_facts(consumer, self._tp, self.mark.next_offset, end, self._keys):
             self._state.offset = BETWEEN
-            versions = [
-                version
+            changes = [
+                change
                 for record in records
-                if (version := self._replay.feed(record.offset, record.key, record.value)) is not None
+                if (change := self._replay.feed(record.offset, record.key, record.value)) is not None
             ]
+            versions = [change for change in changes if isinstance(change, PetVersion)]
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL search_path TO {self._schema}, {LIVE}")
-                for version in versions:
-                    outcome = await apply_version(connection, version)
-                    if not isinstance(outcome, Applied):
-                        raise StopProcess(f"{version.pet_id}: version {version.version} does not follow: {outcome}")
+                for change in changes:
+                    await _apply(connection, change)
                 self.mark = replace(
                     self.mark,
                     next_offset=reached,
@@ -95,3 +96,12 @@ class CatchUp:
             self._state.offset = reached
             applied += len(versions)
         return applied
+
+
+async def _apply(connection: Any, change: PetVersion | PetErased) -> None:
+    if isinstance(change, PetErased):
+        await erase_versions(connection, change)
+        return
+    outcome = await apply_version(connection, change)
+    if not isinstance(outcome, Applied):
+        raise StopProcess(f"{change.pet_id}: version {change.version} does not follow: {outcome}")

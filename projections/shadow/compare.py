@@ -52,7 +52,9 @@ async def compare(connection: Any, shadow: str) -> Comparison:
 
 
 async def _pets(connection: Any, shadow: str) -> AsyncIterator[list[tuple[str, int, int]]]:
-    """(pet, oldest live version, last common version), some at a time, in order."""
+    """(pet, oldest live version, last common version), some at a time, in order; without those that one side has yet
+    to purge.
+    """
     after = ""
     while True:
         statement = load("list_pets_to_compare").replace("{shadow}", shadow).replace("{live}", LIVE)
@@ -60,7 +62,7 @@ async def _pets(connection: Any, shadow: str) -> AsyncIterator[list[tuple[str, i
         if not rows:
             return
         after = rows[-1]["pet_id"]
-        yield [(row["pet_id"], row["oldest"] or 0, row["common"] or 0) for row in rows]
+        yield [(row["pet_id"], row["oldest"] or 0, row["common"] or 0) for row in rows if not row["purged_apart"]]
 
 
 async def _compare_some(connection: Any, shadow: str, bounds: list[tuple[str, int, int]], found: Comparison) -> None:

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from projections.queries import load
 
-TABLES: Final = ("pet_clusters", "cluster_members", "cluster_heroes", "cluster_summaries", "cluster_snapshots")
+TABLES: Final = (
+    *("pet_clusters", "cluster_members", "cluster_heroes", "cluster_summaries", "cluster_snapshots"),
+    "purged_versions",
+)
 """What follows from the log alone; jobs and dead letters follow from other topics."""
 LIVE: Final = "public"
 

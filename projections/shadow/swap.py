@@ -13,14 +13,16 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
+from projections.erasure import erase_versions
 from projections.postgres import Gap, apply_version
 from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.catch_up import CatchUp
 from projections.shadow.reading import read
 from projections.shadow.runs import Run
-from schemas.codec import decode_version
+from schemas.codec import decode_change
 from schemas.errors import DeadLetter, StopProcess
+from schemas.versions import PetErased
 
 LOCK_TIMEOUT: Final = "5s"
 """How long the swap waits for the live tables, and readers for it; a longer reader makes it fail, to be repeated."""
@@ -102,10 +104,12 @@ async def _apply_sent(connection: Any, target: str, records: Sequence[Any]) -> N
     await connection.execute(f"SET LOCAL search_path TO {target}, {schema.LIVE}")
     for record in records:
         try:
-            version = decode_version(record.value)
+            version = decode_change(record.value)
         except DeadLetter:
             continue  # as the projector did
-        if isinstance(outcome := await apply_version(connection, version), Gap):
+        if isinstance(version, PetErased):
+            await erase_versions(connection, version)
+        elif isinstance(outcome := await apply_version(connection, version), Gap):
             raise StopProcess(
                 f"{version.pet_id}: version {version.version} does not follow version {outcome.last}: rebuild instead"
             )

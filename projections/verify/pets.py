@@ -18,7 +18,7 @@ from projections.verify.reading import read_pet
 from projections.verify.rows import LiveRows, row_differences, rows_without_version
 from schemas.answers import ClusterAnswer, encode_answer
 from schemas.errors import InvalidInput
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,15 @@ class PetCheck:
             self._early[pet_id] = await self._read_cached(pet_id)
 
     async def compare(
-        self, pet_id: str, versions: Sequence[PetVersion], end: int
+        self, pet_id: str, changes: Sequence[PetVersion | PetErased], end: int
     ) -> dict[Place, tuple[Difference, int]]:
-        """Place → first difference and how many. `versions`: what the log makes, up to offset `end`."""
-        rows, writable = _rows_of(versions)
+        """Place → first difference and how many. `changes`: the pet's last purge, if any, and its versions since, up to
+        log offset `end`.
+        """
+        rows, versions = _rows_of(changes)
         cached = self._early[pet_id] if pet_id in self._early else await self._read_cached(pet_id)
         live = await read_pet(self._connection, pet_id, self._settled)
-        offsets = {version.version: version.offset for version in versions[:writable]}
+        offsets = {version.version: version.offset for version in versions}
         found: dict[Place, tuple[Difference, int]] = {}
         if first := first_of(self._in_postgres(pet_id, rows, live, offsets, end)):
             found["postgres"] = first
@@ -117,22 +119,24 @@ class PetCheck:
         return _Cached(await self._cache.get(pet_id), must)
 
 
-def _rows_of(versions: Sequence[PetVersion]) -> tuple[dict[str, list[Row]], int]:
-    """The rows that versions come to, and how many versions: up to one that no column holds, where the projector has
+def _rows_of(changes: Sequence[PetVersion | PetErased]) -> tuple[dict[str, list[Row]], list[PetVersion]]:
+    """The rows that versions come to, and these versions: up to one that no column holds, where the projector has
     stopped for this pet, too (it has dead-lettered it).
     """
-    bulk = BulkRows()
-    number = 0
-    for version in versions:
+    bulk, written = BulkRows(), list[PetVersion]()
+    for change in changes:
+        if isinstance(change, PetErased):
+            bulk.erase(change)
+            continue
         try:
-            bulk.apply(version)
+            bulk.apply(change)
         except (InvalidInput, VersionGap):
             break
-        number += 1
+        written.append(change)
     rows = bulk.take()
     for table, row in bulk.holding():
         rows[table].append(row)
-    return rows, number
+    return rows, written
 
 
 def _answer_difference(expected: ClusterAnswer, cached: bytes) -> Difference:

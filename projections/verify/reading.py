@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from projections.bulk_rows import COLUMNS
+from projections.bulk_rows import VERSIONED
 from projections.queries import load
 from projections.urls import driver_url
 from projections.verify.frontier import Settled
@@ -42,7 +42,7 @@ async def read_pet(connection: Any, pet_id: str, settled: Settled) -> LiveRows:
                     load("read_rows_of_pet").replace("{columns}", ", ".join(columns)).replace("{table}", table), pet_id
                 )
             ]
-            for table, columns in COLUMNS.items()
+            for table, columns in VERSIONED.items()
         }
         snapshots = [tuple(row) for row in await connection.fetch(load("read_snapshots_of_pet"), pet_id)]
         pinned = frozenset(row["version"] for row in await connection.fetch(load("list_pins"), pet_id))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from projections.bulk_rows import COLUMNS, Row
+from projections.bulk_rows import VERSIONED, Row
 from projections.postgres import SNAPSHOT_CODEC, SNAPSHOT_EVERY
 from projections.verify.findings import NOTHING, Difference, first_difference, short
 from schemas.answers import ClusterAnswer
@@ -45,7 +45,7 @@ class LiveRows:
     @property
     def versions(self) -> dict[int, int]:
         """Version → the log offset that its row names."""
-        names = COLUMNS["pet_clusters"]
+        names = VERSIONED["pet_clusters"]
         return {row[names.index("version")]: row[names.index("log_offset")] for row in self.rows["pet_clusters"]}
 
 
@@ -56,7 +56,7 @@ def row_differences(
     there = sorted(version for version in live.versions if version <= common)
     unpinned = [version for version in there if version not in live.pinned]
     kept = _Kept(min(unpinned, default=common), frozenset(there) & live.pinned)
-    for table, columns in COLUMNS.items():
+    for table, columns in VERSIONED.items():
         mine, theirs = [_at(table, columns, rows[table], common) for rows in (expected, live.rows)]
         for key in [*mine, *(key for key in theirs if key not in mine)]:
             if difference := _compare(table, key, mine.get(key), theirs.get(key), kept):
@@ -67,7 +67,7 @@ def row_differences(
 def rows_without_version(live: LiveRows) -> Iterator[Difference]:
     """Rows that began or ended at a version behind the pet's last one: a version and its rows are one transaction."""
     last = max(live.versions, default=0)
-    for table, columns in COLUMNS.items():
+    for table, columns in VERSIONED.items():
         for row in live.rows[table]:
             named = dict(zip(columns, row, strict=True))
             version = max(_version(named), named.get("until_version") or 0)

@@ -28,9 +28,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.local.kafka import KafkaServer
+from projections.erasure import record_requests
 from projections.jobs import RecordedCommand, record_commands
 from projections.migrate import upgrade
-from schemas.commands import EmbedImages
+from schemas.commands import EmbedImages, PurgePet
 from schemas.ids import cluster_id
 from schemas.topics import Topics
 from tests.contract.test_wire_http import VERSION, until_ready
@@ -45,6 +46,8 @@ CONFORMANCE: Final[list[CheckFunction]] = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+ASK: Final = "POST /internal/pets/{pet_id}/purge"
+PURGE: Final = "purge-1"
 SUBMIT: Final = "POST /internal/cluster-jobs"
 BEYOND_SCHEMAS: Final = "holds a whole number of more than 64 bits"
 """What the document can only tell in words, because JSON schemas do not tell whole numbers from others."""
@@ -55,6 +58,7 @@ KNOWN: Final = {
     "version": VERSION.version,
     "cluster": cluster_id(VERSION.pet_id, 0),
     "image_id": VERSION.members[0].image_id,
+    "purge_id": PURGE,
 }
 READ: Final = (
     "pets/{pet_id}/clusters",
@@ -62,6 +66,7 @@ READ: Final = (
     "pets/{pet_id}/clusters/{cluster}/members",
     "pets/{pet_id}/versions",
     "pets/{pet_id}/images/{image_id}",
+    "pets/{pet_id}/purges/{purge_id}",
     "jobs",
 )
 """Routes below /internal of which some generated request is to be answered with data."""
@@ -87,6 +92,7 @@ def test_every_answer_is_a_documented_one(base_url: str) -> None:
     # That the generated requests get behind the doors, not only up to them.
     assert 202 in seen[SUBMIT, GenerationMode.POSITIVE]
     assert 422 in seen[SUBMIT, GenerationMode.NEGATIVE]
+    assert {202, 422} <= seen[ASK, GenerationMode.POSITIVE] | seen[ASK, GenerationMode.NEGATIVE]
     for path in READ:
         assert 200 in seen[f"GET /internal/{path}", GenerationMode.POSITIVE], path
 
@@ -155,4 +161,8 @@ async def _fill(api: Api) -> None:
     command = EmbedImages(pet_id=VERSION.pet_id, job_id=VERSION.job_id, image_ids=("a",), job_images=1)
     async with api.pool.acquire() as connection:
         await record_commands(connection, [RecordedCommand(command, _NOW)])
+        await record_requests(
+            connection,
+            [PurgePet(pet_id=VERSION.pet_id, purge_id=PURGE, accepted_at=VERSION.time, who="ann", why="asked")],
+        )
     await until_ready(api)

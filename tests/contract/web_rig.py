@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 
 from app.answers import current_answers
 from app.dead_letters.desk import LetterDesk
+from app.purges.desk import PurgeDesk
 from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
 from app.views.producer import CommandProducer
@@ -29,6 +30,7 @@ from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
+from projections.purges import PurgeRecords
 from projections.read_through import ReadThrough
 from projections.reader import ClusterReader
 from schemas.topics import Topics
@@ -159,6 +161,14 @@ async def serving(
             submit=producer.submit,
             letters=LetterDesk(
                 LetterReader(store),
+                producer.send,
+                topics=stores.topics,
+                clock=_now,
+                ce_source="/web",
+                timeout=TIMEOUT_SECONDS,
+            ),
+            purges=PurgeDesk(
+                PurgeRecords(pool),
                 producer.send,
                 topics=stores.topics,
                 clock=_now,

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas.codec import decode_fact, encode_fact
 from schemas.errors import DeadLetter
+from schemas.facts import ImagesEmbedded
 from schemas.pet_keys import Destroyed, PetKey, decode_key
 from schemas.topics import Topics
 
@@ -36,7 +37,7 @@ def opened(record: ConsumerRecord, keys: Keys) -> ConsumerRecord:
         envelope, fact = decode_fact(record.value or b"", keys)
     except DeadLetter:
         return record
-    if not envelope.key_id or getattr(fact, "sealed", b""):
+    if not envelope.key_id or (isinstance(fact, ImagesEmbedded) and fact.sealed):
         return record
     clear = encode_fact(fact, event_id=envelope.event_id, time=envelope.time, pet_id=envelope.pet_id)
     return replace(record, value=clear)

@@ -34,6 +34,7 @@ def registered(tmp_path: Path, pages: bool) -> set[tuple[str, str]]:
         cache=unused,
         submit=unused,
         letters=unused,
+        purges=unused,
         redis_ping=unused,
         kafka_ping=unused,
         clock=lambda: datetime.now(UTC),

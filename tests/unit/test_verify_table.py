@@ -13,6 +13,7 @@ from projections.verify.findings import Difference, first_difference, first_of
 from projections.verify.folding import Folding, Versions
 from projections.verify.table import offset_of
 from schemas.facts import Policy, PolicyChanged, ReclusterRequested
+from schemas.pet_keys import NoKeys
 from schemas.topics import PARTITION_FACTS_KEY
 from tables.log import fold_record
 from tables.rows import decode_head, encode, head_key, row_key
@@ -62,7 +63,7 @@ class Bench:
         copy = TableCopy(table)
         for key, value in changelog:
             copy.apply(key, value)
-        folding = Folding(0, fold, Versions(versions), copy, table, must, only)
+        folding = Folding(0, fold, Versions(versions), copy, table, must, only, NoKeys())
         for offset, (key, value) in enumerate(log):
             folding.feed(offset, key, value)
         found = {pet: (first, number) for pet, first, number in folding.table_differences()}

@@ -17,12 +17,13 @@ from projections.runner import Projector
 from projections.telemetry import ProjectorMetrics
 from schemas.answers import ClusterAnswer
 from schemas.codec import encode_version
-from schemas.commands import EmbedImages
-from schemas.public import JobStatus
+from schemas.commands import EmbedImages, PurgePet
+from schemas.public import DeadLetterRecord, JobStatus
 from schemas.topics import Topics
-from schemas.versions import PetVersion
+from schemas.versions import PetErased, PetVersion
 from tests.integration.projections.samples import eventually
 
+Sent = PetVersion | PetErased | EmbedImages | PurgePet | JobStatus | DeadLetterRecord
 QUICK_GROUP = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500}
 
 
@@ -45,7 +46,7 @@ class Rig:
     pool: Any
     cache: AnswerCache | None
     producer: AIOKafkaProducer
-    log: dict[str, list[PetVersion]] = field(default_factory=dict)
+    log: dict[str, list[PetVersion | PetErased]] = field(default_factory=dict)
     replays: list[tuple[str, int, int]] = field(default_factory=list)
     dead: list[tuple[str, bytes | None, str]] = field(default_factory=list)
 
@@ -89,16 +90,18 @@ class Rig:
         finally:
             await projector.stop()
 
-    async def replay(self, pet_id: str, partition: int, after_version: int) -> AsyncGenerator[PetVersion, None]:
+    async def replay(
+        self, pet_id: str, partition: int, after_version: int
+    ) -> AsyncGenerator[PetVersion | PetErased, None]:
         self.replays.append((pet_id, partition, after_version))
         for version in self.log.get(pet_id, []):
-            if version.version > after_version:
+            if version.version > after_version - isinstance(version, PetErased):
                 yield version
 
     async def dead_letter(self, record: ConsumerRecord, reason: str) -> None:
         self.dead.append((record.topic.removeprefix(self.topics.prefix), record.value, reason))
 
-    async def send(self, *messages: PetVersion | EmbedImages | JobStatus, partition: int | None = None) -> None:
+    async def send(self, *messages: Sent, partition: int | None = None) -> None:
         sent: list[Awaitable[Any]] = []
         for message in messages:
             topic, value = self._encoded(message)
@@ -109,10 +112,11 @@ class Rig:
     async def send_bytes(self, topic: str, key: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         await self.producer.send_and_wait(topic, value, key=key.encode(), headers=list(headers))
 
-    def _encoded(self, message: PetVersion | EmbedImages | JobStatus) -> tuple[str, bytes]:
-        if isinstance(message, PetVersion):
+    def _encoded(self, message: Sent) -> tuple[str, bytes]:
+        if isinstance(message, PetVersion | PetErased):
             return self.topics.pet_versions.name, encode_version(message)
-        topic = self.topics.jobs if isinstance(message, EmbedImages) else self.topics.jobs_status
+        kinds = {JobStatus: self.topics.jobs_status, DeadLetterRecord: self.topics.deadletter}
+        topic = kinds.get(type(message), self.topics.jobs)
         return topic.name, msgspec.json.encode(message)
 
     async def until_version(self, pet_id: str, number: int) -> None:

@@ -107,3 +107,21 @@ async def test_a_redis_that_is_away_raises(redis_server: RedisServer) -> None:
     with pytest.raises(RedisError):
         await AnswerCache(client, namespace="away", ttl_seconds=60).get("101")
     await client.aclose()
+
+
+async def test_the_mark_of_a_purge_keeps_older_answers_out_and_gives_way_to_the_next(
+    cached: AnswerCache, redis: Redis
+) -> None:
+    assert await put(cached, 2, 5)
+    assert await cached.put_mark("101", 2, 5)
+    assert await cached.get("101") is None
+    assert await redis.ttl(cached.key("101")) > 500
+    assert not await put(cached, 2, 5), "a read-through or a projector that began before"
+    assert not await put(cached, 1, 9)
+    assert not await cached.invalidate("101"), "no answer to drop"
+    assert not await put(cached, 2, 5), "the mark stayed"
+    assert await cached.put_mark("101", 2, 5)
+    assert await put(cached, 2, 6)
+    assert not await cached.put_mark("101", 1, 5), "a late mark of another generation"
+    assert await cached.get("101") == answer(2, 6)
+    assert await cached.invalidate("101")

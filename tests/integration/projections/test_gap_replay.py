@@ -55,7 +55,7 @@ def log_of_two_pets() -> list[Entry]:
 def folded(log: list[Entry], pet_id: str) -> list[PetVersion]:
     replay = LogReplay(PARTITION)
     versions = [replay.feed(offset, key, value) for offset, (key, value) in enumerate(log)]
-    return [version for version in versions if version is not None and version.pet_id == pet_id]
+    return [version for version in versions if isinstance(version, PetVersion) and version.pet_id == pet_id]
 
 
 def places(versions: list[PetVersion]) -> dict[str, int]:

@@ -25,9 +25,11 @@ TABLES = {
     "dead_letter_actions",
     "dead_letters",
     "pet_clusters",
+    "pet_purges",
     "pinned_versions",
     "projection_generations",
     "projection_positions",
+    "purged_versions",
     "rebuild_partitions",
     "rebuild_runs",
 }

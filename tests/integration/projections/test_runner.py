@@ -116,7 +116,7 @@ async def test_a_killed_projector_leaves_nothing_half_done(rig: Rig, redis_url: 
 async def test_a_gap_is_filled_from_the_log(rig: Rig) -> None:
     album = Album("101", seed=2)
     versions = interleaved(album, rounds=9)
-    rig.log["101"] = versions
+    rig.log["101"] = [*versions]
     async with rig.running():
         await rig.send(*versions[:2])
         await rig.until_version("101", 2)

@@ -1,0 +1,47 @@
+"""Sends a command's messages and waits for the broker's word. Used by `app.dead_letters.console` and `app.purges`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from app.clients import create_producer, stop_producer
+from app.settings import Settings
+from bridges.messages import Message
+from schemas.errors import StopProcess
+
+SEND_SECONDS: Final = 30.0
+
+
+class Sender:
+    """Connects when it is first used. Raises StopProcess when the broker does not confirm in time."""
+
+    def __init__(self, settings: Settings, client_id: str) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._producer: Any = None
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Returns when the broker has confirmed all messages."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                if self._producer is None:
+                    self._producer = create_producer(self._settings, self._client_id)
+                    await self._producer.start()
+                confirmations = [
+                    await self._producer.send(each.topic, value=each.value, key=each.key, headers=each.headers)
+                    for each in messages
+                ]
+                await asyncio.gather(*confirmations)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise StopProcess(
+                f"Kafka did not confirm ({type(error).__name__}): run the same again, a repeat changes nothing"
+            ) from error
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._producer is not None:
+            await stop_producer(self._producer)
