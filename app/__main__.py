@@ -5,6 +5,7 @@ from app.commands import (  # noqa: F401 - importing registers the commands
     dead_letters,
     pins,
     prepare,
+    purge,
     rebuild,
     retention,
     roles,
