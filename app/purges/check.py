@@ -41,19 +41,18 @@ async def check(settings: Settings, pool: Any, redis: Any, pet_id: str) -> Check
 
     Raises KafkaError, Redis's and Postgres's errors while one of them is away: what was not looked into is not clean.
     """
-    async with pet_topics(settings, pet_id) as topics:
-        names = settings.topics()
-        keys = await read_keys(topics, names, pet_id)
-        purge, found = await look_into_log(topics, names, pet_id, keys)
-        if purge is None:
-            return Checked(None)
-        known = await projected(pool, purge)
-        if known is None:
-            found.append(Finding(place="Postgres pet_purges", verdict="left", what="the purge is not projected yet"))
-        else:
-            purge = known
-            found += [each async for each in look_into_postgres(pool, purge)]
-        found += await _of_topics(settings, topics, purge)
+    topics, names = await pet_topics(settings, pet_id), settings.topics()
+    keys = await read_keys(topics, names, pet_id)
+    purge, found = await look_into_log(topics, names, pet_id, keys)
+    if purge is None:
+        return Checked(None)
+    known = await projected(pool, purge)
+    if known is None:
+        found.append(Finding(place="Postgres pet_purges", verdict="left", what="the purge is not projected yet"))
+    else:
+        purge = known
+        found += [each async for each in look_into_postgres(pool, purge)]
+    found += await _of_topics(settings, topics, purge)
     found += [each async for each in look_into_redis(redis, settings, purge)]
     found += look_into_state(settings.data_dir, purge)
     return Checked(purge, list(sorted_findings(found)))

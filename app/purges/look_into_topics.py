@@ -92,8 +92,6 @@ async def look_into_retained(topics: PetTopics, names: Topics, purge: Purge) -> 
 
 async def _compacted(topics: PetTopics, topic: str, prefix: bytes, *, exact: bool = False) -> _Compacted:
     found = _Compacted({})
-    if not topics.has(topic):
-        return found
     async for record in topics.records(topic):
         key = record.key or b""
         if key == prefix if exact else key.startswith(prefix):

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
 from app.settings import Settings
 from projections.shadow.reading import log_consumer, log_end, read
 
 
+@dataclass(frozen=True)
 class PetTopics:
-    """Reads what stands in the pet's partition now."""
+    """Reads what stands in the pet's partition now. `names`: the topics that the broker knows."""
 
-    def __init__(self, consumer: Any, names: set[str], partition: int) -> None:
-        self._consumer = consumer
-        self._names = names
-        self._partition = partition
-
-    def has(self, topic: str) -> bool:
-        """Whether the broker knows the topic."""
-        return topic in self._names
+    bootstrap_servers: str
+    names: frozenset[str]
+    partition: int
 
     async def records(self, topic: str) -> AsyncGenerator[ConsumerRecord, None]:
-        """All records of the partition, other pets' too."""
-        tp = TopicPartition(topic, self._partition)
-        # Assigned before it is asked for its ends: the client asks only about what it has.
-        self._consumer.assign([tp])
-        start = (await self._consumer.beginning_offsets([tp]))[tp]
-        async for records, _ in read(self._consumer, tp, start, await log_end(self._consumer, tp)):
-            for record in records:
-                yield record
+        """All records of the partition, other pets' too; none of a topic that is not there. Raises KafkaError."""
+        if topic not in self.names:
+            return
+        tp, consumer = TopicPartition(topic, self.partition), log_consumer(self.bootstrap_servers)
+        try:
+            await consumer.start()
+            start, end = (await consumer.beginning_offsets([tp]))[tp], await log_end(consumer, tp)
+            # `read` assigns, once: a client that is stopped just behind a second assignment takes a minute for it.
+            if start < end:
+                async for records, _ in read(consumer, tp, start, end):
+                    for record in records:
+                        yield record
+        finally:
+            await consumer.stop()
 
 
-@asynccontextmanager
-async def pet_topics(settings: Settings, pet_id: str) -> AsyncIterator[PetTopics]:
-    """Opened and closed. Raises KafkaError while the broker is away."""
-    consumer = log_consumer(settings.kafka_bootstrap_servers)
+async def pet_topics(settings: Settings, pet_id: str) -> PetTopics:
+    """Where a pet's records stand. Raises KafkaError while the broker is away."""
     numbers = list(range(settings.kafka_partitions))
-    partition = DefaultPartitioner()(pet_id.encode(), numbers, numbers)
+    partition: int = DefaultPartitioner()(pet_id.encode(), numbers, numbers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, client_id="media-purge")
     try:
-        await consumer.start()
-        yield PetTopics(consumer, await consumer.topics(), partition)
+        await admin.start()
+        return PetTopics(settings.kafka_bootstrap_servers, frozenset(await admin.list_topics()), partition)
     finally:
-        await consumer.stop()
+        await admin.close()

@@ -136,9 +136,9 @@ class World:
         for key in self.keys:
             await send(names.pet_keys.name, key.key_id.encode(), encode_key(key), 1)
         for role, rows in (("fold", self.fold), ("embed", self.embed)):
-            for row, content in rows.items():
+            for row, latest in rows.items():
                 await send(changelog_topic(self.settings, role).name, row, b"older", 1)
-                await send(changelog_topic(self.settings, role).name, row, content, 2)
+                await send(changelog_topic(self.settings, role).name, row, latest, 2)
         for snapshot in self.updated:
             await send(names.clusters_updated.name, pet, snapshot, 1)
         for topic, value, seconds, kind in self.others:

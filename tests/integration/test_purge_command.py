@@ -1,0 +1,107 @@
+"""`python -m app purge`: what it sends, what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from app.local.kafka import KafkaServer
+from app.local.ports import HOST, free_port
+from projections.migrate import upgrade
+from projections.pool import create_pool
+from projections.purges import PurgeRecords
+from schemas.commands import PurgePet, decode_request
+from schemas.topics import Topics
+from tests.conftest import TEST_PARTITIONS
+from tests.integration.app_command import run_app
+from tests.integration.projections.purge_samples import PET, erased, fill, project
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Any]:
+    upgrade(database_url)
+    async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
+        yield opened
+
+
+@pytest.fixture
+def command(tmp_path: Path, database_url: str) -> Command:
+    def run(*arguments: str, bootstrap: str = "", prefix: str = "") -> Any:
+        return run_app(
+            tmp_path,
+            "purge",
+            *arguments,
+            LOGNAME="operator",
+            DATABASE_URL=database_url,
+            KAFKA_BOOTSTRAP_SERVERS=bootstrap or f"{HOST}:{free_port()}",
+            KAFKA_TOPIC_PREFIX=prefix,
+        )
+
+    return run
+
+
+async def commands(kafka: KafkaServer, topics: Topics) -> list[PurgePet]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topics.jobs.name, number) for number in range(TEST_PARTITIONS)]
+        total = sum((await consumer.end_offsets(partitions)).values())
+        consumer.assign(partitions)
+        found: list[PurgePet] = []
+        while len(found) < total:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += [purge for each in records if isinstance(purge := decode_request(each.value), PurgePet)]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def test_it_asks_and_says_what_it_has_asked_for(
+    command: Command, kafka: KafkaServer, topics: Topics, pool: Any
+) -> None:
+    done = command(PET, "--why", "asked", "--json", bootstrap=kafka.bootstrap_servers, prefix=topics.prefix)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    (purge,) = await commands(kafka, topics)
+    assert (purge.pet_id, purge.who, purge.why) == (PET, "operator", "asked")
+    assert (said["status"], said["purge_id"], said["accepted_until"]) == ("pending", purge.purge_id, purge.accepted_at)
+
+
+async def test_a_purge_that_is_done_is_shown_and_not_asked_for_again(command: Command, pool: Any) -> None:
+    """Without a broker: nothing needs one."""
+    await fill(pool, versions=3)
+    await project(pool, erased(3, rows={"images": 2}))
+    await PurgeRecords(pool).note_cache_removed(PET)
+    done = command(PET, "--why", "again", "--purge-id", "purge-1", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert f"purge purge-1 of {PET}: purged" in done.stdout
+    lines = [line.split() for line in done.stdout.replace("│", " ").splitlines()]
+    assert ["Postgres", "pet_clusters", "3"] in lines
+    assert ["fold", "images", "2"] in lines
+    assert done.stdout.endswith("the next version is 4\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((PET,), "--why is needed"),
+        ((PET, "--why", " "), "--why is needed"),
+        (("a/b", "--why", "x"), "pet_id: must be"),
+        ((PET, "--why", "x", "--purge-id", "a b"), "--purge-id: must be"),
+        ((PET, "--why", "x" * 5000), "--why: has 5000 characters"),
+        ((PET, "--check", "--why", "x"), "--check only looks"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(command: Command, arguments: tuple[str, ...], said: str) -> None:
+    done = command(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: ")
+    assert said in done.stderr
