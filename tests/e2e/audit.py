@@ -18,7 +18,7 @@ from tables.outputs import Output
 from tables.replay import LogReplay
 from tables.rows import PARTITION_KEY
 from tables.store import PetStore
-from tests.e2e.kafka_log import read_log, read_topic
+from tests.e2e.kafka_log import Keys, read_log, read_topic
 from tests.e2e.service import Service, image_ids_of
 
 
@@ -66,7 +66,7 @@ class OfflineFold:
 
 def fold_offline(log: list[ConsumerRecord]) -> OfflineFold:
     """All partitions of the log, each folded by itself, as the fold agent does it."""
-    replays = {record.partition: LogReplay(record.partition) for record in log}
+    replays = {record.partition: LogReplay(record.partition, keys=Keys()) for record in log}
     outputs = []
     for record in log:
         for output in replays[record.partition].apply(record.offset, record.key, record.value):

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas.codec import decode_fact, encode_fact
 from schemas.errors import DeadLetter
-from schemas.facts import ImagesEmbedded
+from schemas.facts import ImagesEmbedded, PetPurged
 from schemas.pet_keys import Destroyed, PetKey, decode_key
 from schemas.topics import Topics
 
@@ -32,12 +32,13 @@ async def read_log(bootstrap_servers: str, topics: Topics) -> list[ConsumerRecor
 
 
 def opened(record: ConsumerRecord, keys: Keys) -> ConsumerRecord:
-    """The record, in the clear when its key is there; as it is when it is no fact."""
+    """The record, in the clear when its key is there, a purge with its numbers; as it is when it is no fact."""
     try:
         envelope, fact = decode_fact(record.value or b"", keys)
     except DeadLetter:
         return record
-    if not envelope.key_id or (isinstance(fact, ImagesEmbedded) and fact.sealed):
+    sealed = isinstance(fact, ImagesEmbedded) and fact.sealed
+    if sealed or not (envelope.key_id or isinstance(fact, PetPurged)):
         return record
     clear = encode_fact(fact, event_id=envelope.event_id, time=envelope.time, pet_id=envelope.pet_id)
     return replace(record, value=clear)

@@ -23,7 +23,7 @@ from projections.verify.findings import Finding
 from projections.verify.frontier import Settled
 from projections.verify.outcome import Task, Verified
 from schemas.codec import decode_fact
-from tests.e2e.kafka_log import read_topic
+from tests.e2e.kafka_log import Keys, read_topic
 from tests.e2e.service import REPOSITORY, Service
 from tests.integration.projections.samples import eventually
 
@@ -98,7 +98,7 @@ async def settle(service: Service, folder: Path, pet: str) -> None:
 async def events_of(service: Service, pet: str) -> list[tuple[int, str]]:
     """Offset and id of each event of the pet, from the log itself."""
     log = await read_topic(service.bootstrap_servers, service.topics.pet_log.name)
-    return [(each.offset, decode_fact(each.value)[0].event_id) for each in log if each.key == pet.encode()]
+    return [(each.offset, decode_fact(each.value, Keys())[0].event_id) for each in log if each.key == pet.encode()]
 
 
 async def only_finding(service: Service, folder: Path, pet: str) -> Finding:
