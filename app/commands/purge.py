@@ -24,7 +24,7 @@ USAGE_EXIT_CODE: Final = 2
 
 
 class purge(SettingsCommand):
-    r"""Destroy all that is known of a pet, or check that nothing is left.
+    r"""Destroy all that is known of a pet, or look for leftovers.
 
     Asks for the purge and ends when the broker has it; with --wait when it is carried out, printing what was removed
     where. It cannot be taken back. Exit code 1: it was not carried out in time, or --check has found something.
