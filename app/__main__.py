@@ -3,6 +3,7 @@
 from app.commands import (  # noqa: F401 - importing registers the commands
     backfill,
     dead_letters,
+    log,
     pins,
     prepare,
     rebuild,
