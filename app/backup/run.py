@@ -21,7 +21,7 @@ from projections.away import POSTGRES_ERRORS
 from schemas.errors import StopProcess
 
 Verb = Literal["export", "check", "import", "adopt"]
-NEXT: Final = "`log adopt`, then `prepare`; each fold and embed worker needs an empty DATA_DIR"
+NEXT: Final = "`prepare`, then `log adopt`; fold and embed must start with an empty DATA_DIR"
 
 
 async def run(settings: Settings, verb: Verb, url: str, *, file_bytes: int, as_json: bool, out: TextIO) -> int:
