@@ -18,7 +18,7 @@ from projections.kafka_cluster import cluster_id, note
 from projections.offsets import LogOffsets
 from projections.queries import load
 from projections.shadow import schema
-from projections.shadow.reading import log_consumer, read
+from projections.shadow.reading import read
 from projections.urls import driver_url
 from schemas.errors import StopProcess
 from schemas.headers import header, parse_timestamp
@@ -76,17 +76,12 @@ async def _check_not_ahead(place: Place, connection: Any, ends: dict[TopicPartit
         raise StopProcess(
             f"Postgres has {ahead.versions} versions of {ahead.pets} pets whose facts the log no longer has: {AGAIN}"
         )
-    consumer = log_consumer(place.brokers, topic)
-    await consumer.start()
-    try:
-        consumer.unsubscribe()
+    async with place.reading() as consumer:
         for last in await last_facts(connection):
             if not await _has(consumer, TopicPartition(topic, last.partition), last):
                 raise StopProcess(
                     f"Postgres and {topic}/{last.partition} have different facts at offset {last.offset}: {AGAIN}"
                 )
-    finally:
-        await consumer.stop()
 
 
 async def _has(consumer: Any, tp: TopicPartition, last: LastFact) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+import stamina
 from aiokafka import TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from app.backup.manifest import GroupOffset
 from app.backup.place import Place, partition_counts
@@ -13,6 +16,9 @@ from projections.offsets import LogOffsets
 from schemas.errors import StopProcess
 from schemas.headers import timestamp, utc_now
 from schemas.topics import Topic
+
+COORDINATOR_SECONDS: Final = 30.0
+"""How long a Kafka that has had no group yet may take to make their topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +48,20 @@ async def take_cut(place: Place, topics: tuple[Topic, ...]) -> Cut:
             )
     partitions = [tp for topic in topics for tp in place.partitions(topic)]
     async with LogOffsets(place.brokers) as broker:
-        groups = []
-        for group, read in place.readers().items():
-            found = await broker.committed(group, [tp for topic in read for tp in place.partitions(topic)])
-            groups += [_group_offset(place, group, tp, offset) for tp, offset in sorted(found.items())]
+        groups = await _groups(place, broker)
         taken_at = timestamp(utc_now())
         ends = await broker.ends(partitions)
         begins = await broker.begins(partitions)
     return Cut(await cluster_id(place.brokers), taken_at, tuple(groups), begins, ends)
+
+
+@stamina.retry(on=GroupCoordinatorNotAvailableError, attempts=None, timeout=COORDINATOR_SECONDS)
+async def _groups(place: Place, broker: LogOffsets) -> list[GroupOffset]:
+    groups = []
+    for group, read in place.readers().items():
+        found = await broker.committed(group, [tp for topic in read for tp in place.partitions(topic)])
+        groups += [_group_offset(place, group, tp, offset) for tp, offset in sorted(found.items())]
+    return groups
 
 
 def _group_offset(place: Place, group: str, tp: TopicPartition, offset: int) -> GroupOffset:

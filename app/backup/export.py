@@ -26,7 +26,7 @@ from app.backup.place import Place
 from app.backup.progress import Count
 from app.backup.records import FileHeader, FileWriter, log_record
 from app.rebuild.progress import Display
-from projections.shadow.reading import log_consumer, read
+from projections.shadow.reading import read
 from schemas.errors import InvalidInput, StopProcess
 from schemas.topics import Topic
 from schemas.upcast import CURRENT
@@ -55,19 +55,14 @@ class Export:
         plan = {tp: self._go_on(topic, tp, cut, before) for topic in self._topics for tp in self._partitions(topic)}
         left = sum(cut.ends[tp] - next_offset for tp, (_, next_offset) in plan.items())
         count = Count(self._display, "exporting", left)
-        consumer = log_consumer(self._place.brokers, *(topic.name for topic in self._topics))
-        await consumer.start()
-        try:
-            consumer.unsubscribe()
-            held = []
+        held = []
+        async with self._place.reading() as consumer:
             for topic in self._topics:
                 partitions = [
                     await self._partition(consumer, topic, tp, cut, plan[tp], count) for tp in self._partitions(topic)
                 ]
                 name = self._place.short(topic.name)
                 held.append(ExportedTopic(topic=name, compacted=topic.compacted, partitions=tuple(partitions)))
-        finally:
-            await consumer.stop()
         count.end()
         manifest = self._manifest(cut, tuple(held))
         await asyncio.to_thread(self._folder.write_manifest, manifest)

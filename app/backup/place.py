@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from app.faust_apps import group_id
 from app.settings import Settings
+from projections.shadow.reading import log_consumer
 from schemas.topics import Topic, Topics
+
+STOP_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,18 @@ class Place:
             group_id(self.settings, "retry"): topics.retries,
             group_id(self.settings, "requeue"): (topics.deadletter_actions,),
         }
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Any]:
+        """A consumer for `projections.shadow.reading.read`."""
+        consumer = log_consumer(self.brokers)
+        await consumer.start()
+        try:
+            yield consumer
+        finally:
+            # Told to stop while it lets a former assignment go, the client may not hear; the second time it does.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(consumer.stop(), STOP_SECONDS)
 
 
 async def partition_counts(brokers: str, topics: tuple[Topic, ...]) -> dict[str, int]:

@@ -57,7 +57,7 @@ class Restore:
         await check_unused(self._place)
         await create_topics(self._place.settings, self._topics)
         standing = await look(self._place, self._topics)
-        await check_begun(self._place, self._topics, standing, lambda tp, offset: self._at(manifest, *held[tp], offset))
+        await check_begun(self._place, standing, lambda tp, offset: self._at(manifest, *held[tp], offset))
         await self._write(manifest, held, standing)
         await self._commit_groups(manifest)
         return manifest

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from app.backup.place import Place, partition_counts
 from app.backup.records import LogRecord, log_record
 from projections.offsets import LogOffsets
-from projections.shadow.reading import log_consumer, read
+from projections.shadow.reading import read
 from schemas.errors import StopProcess
 from schemas.topics import Topic
 
@@ -36,6 +36,8 @@ async def check_unused(place: Place) -> None:
     others = place.topics.folded_again()
     counts = await partition_counts(place.brokers, others)
     asked = [TopicPartition(topic.name, number) for topic in others for number in range(counts.get(topic.name, 0))]
+    if not asked:
+        return
     async with LogOffsets(place.brokers) as broker:
         used = sorted({tp.topic for tp, end in (await broker.ends(asked)).items() if end})
     if used:
@@ -53,15 +55,12 @@ async def look(place: Place, topics: Sequence[Topic]) -> Standing:
         return Standing(await broker.begins(partitions), ends)
 
 
-async def check_begun(place: Place, topics: Sequence[Topic], standing: Standing, wanted: Wanted) -> None:
+async def check_begun(place: Place, standing: Standing, wanted: Wanted) -> None:
     """What stands in a partition must be the beginning of what is imported: its last record says.
 
     Raises StopProcess when it is not.
     """
-    consumer = log_consumer(place.brokers, *(topic.name for topic in topics))
-    await consumer.start()
-    try:
-        consumer.unsubscribe()
+    async with place.reading() as consumer:
         for tp, end in standing.ends.items():
             if end <= standing.begins[tp]:
                 continue  # empty
@@ -74,8 +73,6 @@ async def check_begun(place: Place, topics: Sequence[Topic], standing: Standing,
                     f"{tp.topic}/{tp.partition} is not empty, and what it holds is no beginning of this export: the"
                     f" record at offset {end - 1} is another one"
                 )
-    finally:
-        await consumer.stop()
 
 
 def _content(record: LogRecord) -> tuple[object, ...]:

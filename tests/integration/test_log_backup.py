@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -34,6 +35,8 @@ from schemas.topics import MAX_MESSAGE_BYTES, Topic, Topics
 from tests.conftest import TEST_PARTITIONS
 from tests.e2e.kafka_log import read_topic
 
+BEGUN_MS = int(time.time() * 1000) - 3_600_000
+"""An hour ago: the broker's retention leaves it."""
 SMALL = 2_000
 """Bytes of a file's records, so that a few records make several files."""
 Row = tuple[int, int, int, bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...]]
@@ -98,7 +101,7 @@ class Deployment:
                     f"{topic.name[-8:]} {n} ".encode() * 20,
                     key=f"pet-{n}".encode(),
                     partition=partition,
-                    timestamp_ms=1_700_000_000_000 + n,
+                    timestamp_ms=BEGUN_MS + n,
                     headers=[("ce_id", str(n).encode()), ("empty", b""), ("ce_id", b"twice")],
                 )
         finally:
