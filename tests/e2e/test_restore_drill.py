@@ -176,7 +176,6 @@ async def test_the_drill(drill: Drill, second_kafka: KafkaServer) -> None:
 
     await _postgres_is_lost_and_there_is_no_dump(drill)
     assert await drill.answers() == right
-    await audit(drill.service, drill.accepted)
 
     export = str(drill.tmp_path / "export")
     drill.does("log", "export", "--to", export)
