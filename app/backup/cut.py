@@ -48,7 +48,7 @@ async def take_cut(place: Place, topics: tuple[Topic, ...]) -> Cut:
             )
     partitions = [tp for topic in topics for tp in place.partitions(topic)]
     async with LogOffsets(place.brokers) as broker:
-        groups = await _groups(place, broker)
+        groups = await _groups(place, broker, topics)
         taken_at = timestamp(utc_now())
         ends = await broker.ends(partitions)
         begins = await broker.begins(partitions)
@@ -56,10 +56,12 @@ async def take_cut(place: Place, topics: tuple[Topic, ...]) -> Cut:
 
 
 @stamina.retry(on=GroupCoordinatorNotAvailableError, attempts=None, timeout=COORDINATOR_SECONDS)
-async def _groups(place: Place, broker: LogOffsets) -> list[GroupOffset]:
+async def _groups(place: Place, broker: LogOffsets, topics: tuple[Topic, ...]) -> list[GroupOffset]:
     groups = []
     for group, read in place.readers().items():
-        found = await broker.committed(group, [tp for topic in read for tp in place.partitions(topic)])
+        found = await broker.committed(
+            group, [tp for topic in read if topic in topics for tp in place.partitions(topic)]
+        )
         groups += [_group_offset(place, group, tp, offset) for tp, offset in sorted(found.items())]
     return groups
 
