@@ -55,15 +55,21 @@ async def take_cut(place: Place, topics: tuple[Topic, ...]) -> Cut:
     return Cut(await cluster_id(place.brokers), taken_at, tuple(groups), begins, ends)
 
 
-@stamina.retry(on=GroupCoordinatorNotAvailableError, attempts=None, timeout=COORDINATOR_SECONDS)
 async def _groups(place: Place, broker: LogOffsets, topics: tuple[Topic, ...]) -> list[GroupOffset]:
     groups = []
     for group, read in place.readers().items():
-        found = await broker.committed(
-            group, [tp for topic in read if topic in topics for tp in place.partitions(topic)]
-        )
+        partitions = [tp for topic in read if topic in topics for tp in place.partitions(topic)]
+        found = await _committed(broker, group, partitions)
         groups += [_group_offset(place, group, tp, offset) for tp, offset in sorted(found.items())]
     return groups
+
+
+async def _committed(broker: LogOffsets, group: str, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    patiently = stamina.retry_context(on=GroupCoordinatorNotAvailableError, attempts=None, timeout=COORDINATOR_SECONDS)
+    async for attempt in patiently:
+        with attempt:
+            return await broker.committed(group, partitions)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _group_offset(place: Place, group: str, tp: TopicPartition, offset: int) -> GroupOffset:

@@ -69,11 +69,11 @@ class Restore:
                 f"KAFKA_PARTITIONS: is {known}, but the export has {manifest.partitions}: a pet's records must come"
                 " into the partition that they were in"
             )
+        # A topic that the export's release did not have begins empty.
         wanted, found = {self._place.short(topic.name) for topic in self._topics}, {t.topic for t in manifest.topics}
-        if wanted != found:
+        if unknown := sorted(found - wanted):
             raise StopProcess(
-                f"the export holds {', '.join(sorted(found)) or 'nothing'}; this release restores"
-                f" {', '.join(sorted(wanted))}: use the release that wrote it, {manifest.release}"
+                f"the export holds {', '.join(unknown)}, which this release does not restore: use {manifest.release}"
             )
         return {
             TopicPartition(f"{self._place.prefix}{topic.topic}", partition.partition): (topic, partition)

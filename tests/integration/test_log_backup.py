@@ -381,6 +381,18 @@ async def test_another_partition_count_is_refused(live: Deployment, other: Deplo
         await live.export(folder)
 
 
+async def test_a_topic_that_this_release_does_not_restore_is_refused_and_one_that_the_other_lacked_is_empty(
+    live: Deployment, other: Deployment, folder: Folder
+) -> None:
+    await live.export(folder)
+    with pytest.raises(StopProcess, match=r"media.deadletter.actions, .* does not restore"):
+        await other.restore(folder, other.topics.restored()[:-1])
+    folder.remove("manifest.json")
+    await live.export(folder, live.topics.restored()[:-1])
+    await other.restore(folder)
+    assert await other.all_rows() == await live.all_rows() | {"media.deadletter.actions": []}
+
+
 @pytest.mark.parametrize("transactions", [1, 2])
 async def test_a_log_with_holes_is_not_exported(live: Deployment, folder: Folder, transactions: int) -> None:
     """A transaction ends with a marker, which takes an offset and is no record."""
