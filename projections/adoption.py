@@ -42,16 +42,21 @@ async def last_facts(connection: Any) -> list[LastFact]:
 
 
 async def fit_positions(
-    connection: Any, ends: Mapping[TopicPartition, int], emptied: Collection[str]
+    connection: Any, ends: Mapping[TopicPartition, int], refilled: Collection[str], *, anew: bool
 ) -> Sequence[tuple[TopicPartition, int, int]]:
-    """Move every position into what is there: to the end of its partition at most, and to the beginning of the topics
-    `emptied`, whose records the fold sends again. Returns what was moved: partition, from, to.
+    """Move every position into what is there. Returns what was moved: partition, from, to.
+
+    To the beginning of the topics `refilled`, whose records the fold sends again: of all that lie beyond an end, or of
+    all at once when Kafka is `anew`. In other topics to the end of the partition at most. Records behind a position are
+    passed over when they are read again, so one too low costs time and nothing else.
     """
     moved = []
     for row in await connection.fetch(load("lock_all_positions")):
-        tp = TopicPartition(row["topic"], row["partition"])
-        fits = 0 if tp.topic in emptied else min(row["next_offset"], ends.get(tp, row["next_offset"]))
-        if fits != row["next_offset"]:
+        tp, position = TopicPartition(row["topic"], row["partition"]), row["next_offset"]
+        end = ends.get(tp, position)
+        again = tp.topic in refilled and (anew or position > end)
+        fits = 0 if again else min(position, end)
+        if fits != position:
             await connection.execute(load("set_position"), row["projection"], tp.topic, tp.partition, fits)
-            moved.append((tp, row["next_offset"], fits))
+            moved.append((tp, position, fits))
     return moved

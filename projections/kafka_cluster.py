@@ -33,6 +33,12 @@ async def claim(connection: Any, cluster: str) -> None:
         )
 
 
+async def known(connection: Any) -> str | None:
+    """What was noted; None before any projector has started."""
+    noted: str | None = await connection.fetchval(load("read_kafka_cluster"))
+    return noted
+
+
 async def note(connection: Any, cluster: str) -> None:
     """The database belongs to `cluster` from now on; to none that any projector meets when it is empty."""
     await connection.execute(load("set_kafka_cluster"), cluster)

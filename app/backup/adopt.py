@@ -14,8 +14,9 @@ from aiokafka import TopicPartition
 from app.backup.place import Place
 from app.rebuild.progress import Display
 from projections.adoption import LastFact, ahead_of, fit_positions, last_facts
-from projections.kafka_cluster import cluster_id, note
+from projections.kafka_cluster import cluster_id, known, note
 from projections.offsets import LogOffsets
+from projections.positions import ROWS
 from projections.queries import load
 from projections.shadow import schema
 from projections.shadow.reading import read
@@ -31,14 +32,16 @@ async def adopt(place: Place, display: Display) -> None:
     async with LogOffsets(place.brokers) as broker:
         partitions = [tp for topic in place.topics.all() for tp in place.partitions(topic)]
         ends = await broker.ends(partitions)
+    cluster = await cluster_id(place.brokers)
     connection = await asyncpg.connect(driver_url(place.settings.database_url.get_secret_value()))
     try:
-        await _retire_rebuilds(connection, display)
+        restored = await known(connection) != cluster
+        if restored:
+            await _retire_rebuilds(connection, display)
         await _check_not_ahead(place, connection, ends)
+        refilled = {topic.name for topic in place.topics.folded_again()}
         async with connection.transaction():
-            emptied = {topic.name for topic in place.topics.folded_again()}
-            moved = await fit_positions(connection, ends, emptied)
-            cluster = await cluster_id(place.brokers)
+            moved = await fit_positions(connection, ends, refilled, anew=restored)
             await note(connection, cluster)
     finally:
         await connection.close()
@@ -48,13 +51,18 @@ async def adopt(place: Place, display: Display) -> None:
 
 
 async def must_adopt(place: Place, display: Display) -> None:
-    """Let no projector, and no rebuild that was begun, go on by itself with topics that were made anew.
+    """Let no projector go on by itself with topics of its own Kafka that were made anew.
 
-    Raises Postgres's errors while it is away.
+    A database of another Kafka, or of other topics, is left alone: the import may be a rehearsal. Raises Postgres's
+    errors while it is away.
     """
+    cluster = await cluster_id(place.brokers)
     connection = await asyncpg.connect(driver_url(place.settings.database_url.get_secret_value()))
     try:
-        if await connection.fetchval("SELECT to_regclass('rebuild_runs') IS NOT NULL"):
+        if not await connection.fetchval("SELECT to_regclass('rebuild_runs') IS NOT NULL"):
+            return
+        topics = {row["topic"] for row in await connection.fetch(load("read_positions"), ROWS)}
+        if place.topics.pet_versions.name in topics and await known(connection) == cluster:
             await note(connection, "")
             await _retire_rebuilds(connection, display)
     finally:

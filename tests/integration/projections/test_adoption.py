@@ -103,7 +103,22 @@ async def test_a_database_knows_its_kafka_and_refuses_another_until_it_is_adopte
         await rig.until_version("101", 2)
 
 
+@pytest.mark.parametrize("of", ["another Kafka", "other topics"])
+async def test_a_rehearsal_leaves_a_database_of_others_alone(rig: Rig, place: Place, of: str) -> None:
+    cluster = "another" if of == "another Kafka" else await cluster_id(rig.bootstrap_servers)
+    topic = rig.topics.pet_versions.name if of == "another Kafka" else "prod.media.pet-versions"
+    await rig.pool.execute("UPDATE projection_generations SET kafka_cluster = $1", cluster)
+    await rig.pool.execute("INSERT INTO projection_positions VALUES ('postgres', $1, 0, 5)", topic)
+    await rig.pool.execute("INSERT INTO rebuild_runs VALUES (8, 'built', 'code')")
+    await must_adopt(place, Display(io.StringIO(), as_json=True))
+    assert await rig.pool.fetchval("SELECT kafka_cluster FROM projection_generations") == cluster
+    assert await rig.pool.fetchval("SELECT state FROM rebuild_runs") == "built"
+
+
 async def test_an_import_marks_the_database_also_where_kafka_is_the_same(rig: Rig, place: Place) -> None:
+    async with rig.running():
+        await rig.send(version("101", 1), partition=0)
+        await rig.until_version("101", 1)
     await rig.pool.execute("INSERT INTO rebuild_runs VALUES (7, 'swapped', 'code'), (8, 'built', 'code')")
     await rig.pool.execute(f"CREATE SCHEMA {schema.kept_name(7)}")
     await rig.pool.execute(f"CREATE SCHEMA {schema.shadow_name(8)}")
@@ -118,25 +133,29 @@ async def test_an_import_marks_the_database_also_where_kafka_is_the_same(rig: Ri
     assert schema.kept_name(7) in out.getvalue()
 
 
-async def test_positions_come_to_lie_in_what_is_there(rig: Rig, place: Place) -> None:
+@pytest.mark.parametrize("anew", [True, False])
+async def test_positions_come_to_lie_in_what_is_there(rig: Rig, place: Place, anew: bool) -> None:
     topics = rig.topics
     for projection, topic, position in (
         ("postgres", topics.pet_versions.name, 50),
         ("redis", topics.pet_versions.name, 48),
-        ("postgres", topics.jobs_status.name, 70),
+        ("postgres", topics.jobs_status.name, 2),
         ("postgres", topics.jobs.name, 9),
         ("postgres", topics.deadletter.name, 1),
     ):
         await rig.pool.execute("INSERT INTO projection_positions VALUES ($1, $2, 0, $3)", projection, topic, position)
-    for filled in (topics.jobs, topics.deadletter):
+    for filled in (topics.jobs, topics.jobs_status, topics.deadletter):
         for _ in range(3):
             await rig.producer.send_and_wait(filled.name, b"{}", partition=0)
     assert "log adopt" in await refused(rig)
+    if anew:
+        await rig.pool.execute("UPDATE projection_generations SET kafka_cluster = ''")
     await adopted(place)
+    status = 0 if anew else 2
     assert await positions(rig) == {
         ("postgres", "media.pet-versions", 0): 0,
         ("redis", "media.pet-versions", 0): 0,
-        ("postgres", "media.jobs.status", 0): 0,
+        ("postgres", "media.jobs.status", 0): status,
         ("postgres", "media.jobs", 0): 3,
         ("postgres", "media.deadletter", 0): 1,
     } | {key: 0 for key in await positions(rig) if key[2] != 0 or key[1] == "media.deadletter.actions"}
