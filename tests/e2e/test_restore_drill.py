@@ -143,8 +143,14 @@ def second_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
 
 @pytest.fixture
 def drill(
-    tmp_path: Path, kafka: KafkaServer, redis_server: RedisServer, own_postgres: PostgresServer, album: Path
+    tmp_path: Path,
+    kafka: KafkaServer,
+    second_kafka: KafkaServer,
+    redis_server: RedisServer,
+    own_postgres: PostgresServer,
+    album: Path,
 ) -> Iterator[Drill]:
+    """The service ends before the second Kafka, which it then runs on."""
     service = Service(
         tmp_path / "service", kafka.bootstrap_servers, redis_server.url, f"{own_postgres.url[:-9]}/media", album
     )
@@ -235,14 +241,10 @@ async def _kafka_is_lost_and_restored_from_an_export_that_postgres_is_ahead_of(
     second_kafka.start()
     service.bootstrap_servers = second_kafka.bootstrap_servers
     shutil.rmtree(service.root / "state")
-    drill.does("log", "check", "--from", export)
     told = drill.does("log", "import", "--from", export)
     assert next(each for each in told if each["step"] == "imported")["records"] > 0
     service.prepare()
 
-    unadopted = drill.command("project")
-    assert unadopted.returncode != 0
-    assert "log adopt" in unadopted.stdout + unadopted.stderr
     ahead = drill.command("log", "adopt")
     assert ahead.returncode == 1
     assert f"{len(PETS)} versions of {len(PETS)} pets whose facts the log no longer has" in ahead.stderr

@@ -295,7 +295,7 @@ async def test_a_file_that_was_begun_is_not_taken_for_one(live: Deployment, fold
 async def test_killed_between_any_two_batches_an_import_goes_on_without_a_repeat(
     live: Deployment, other: Deployment, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.backup.restore.AT_ONCE", 3)
+    monkeypatch.setattr("app.backup.restore.AT_ONCE", 6)
     await live.export(folder)
     original, kills = PartitionWriter._send, 0
 
