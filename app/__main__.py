@@ -4,6 +4,7 @@ from app.commands import (  # noqa: F401 - importing registers the commands
     backfill,
     compare,
     dead_letters,
+    log,
     pins,
     prepare,
     purge,

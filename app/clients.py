@@ -44,8 +44,11 @@ def open_redis(settings: Settings, blocks_for_seconds: float = 0.0) -> Redis:
     return Redis.from_url(url, **options)
 
 
-def create_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
-    """An idempotent producer with acks=all, not started. Must be called on the loop that uses it."""
+def create_producer(settings: Settings, client_id: str, **options: Any) -> AIOKafkaProducer:
+    """An idempotent producer with acks=all, not started. Must be called on the loop that uses it.
+
+    `options`: more of the client's own.
+    """
     return AIOKafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         client_id=client_id,
@@ -53,6 +56,7 @@ def create_producer(settings: Settings, client_id: str) -> AIOKafkaProducer:
         enable_idempotence=True,
         linger_ms=0,
         max_request_size=MAX_MESSAGE_BYTES,
+        **options,
     )
 
 

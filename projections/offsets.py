@@ -1,4 +1,7 @@
-"""Where consumer groups and topics stand, as the broker tells. Used by `projections.sweeper`, for one round each."""
+"""Where consumer groups and topics stand, as the broker tells.
+
+Used by `projections.sweeper`, for one round each, and by `app.backup`.
+"""
 
 from __future__ import annotations
 
@@ -51,3 +54,8 @@ class LogOffsets:
         """The next offset that each partition will give."""
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(asked)) if asked else {}
         return ends
+
+    async def begins(self, asked: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """The first offset that each partition still has, or will give."""
+        begins: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(asked)) if asked else {}
+        return begins

@@ -121,3 +121,15 @@ class Topics:
             self.deadletter,
             self.deadletter_actions,
         )
+
+    def restored(self) -> tuple[Topic, ...]:
+        """Those that a new Kafka needs from an export. The others follow from the log when it is folded again.
+
+        What was asked and has no fact yet, the facts and the keys that open them, and the dead letters with what
+        operators did with them.
+        """
+        return (self.jobs, *self.retries, self.pet_keys, self.pet_log, self.deadletter, self.deadletter_actions)
+
+    def folded_again(self) -> tuple[Topic, ...]:
+        """Those that the fold fills anew when it reads the log from its beginning."""
+        return (self.pet_versions, self.clusters_updated, self.jobs_status)

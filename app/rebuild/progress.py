@@ -1,6 +1,6 @@
-"""What the operator sees of a rebuild: a bar with rate and time left, or a JSON line a second.
+"""What the operator sees of long work: a bar with rate and time left, or a JSON line a second.
 
-Used by `rebuild.py`, and by `app.verify`.
+`Tally` counts a rebuild (`rebuild.py`) and a verification (`app.verify`), `Display` shows it and what `app.backup` counts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from projections.shadow.runs import Mark
 
 EVERY_SECONDS: Final = 1.0
+PER: Final = "_per_second"
+
+Figures = dict[str, Any]
 
 
 @dataclass
@@ -49,7 +52,9 @@ class Tally:
 
 
 class Display:
-    """`say` for a step, `show` for progress of `doing`. `as_json`: a line of JSON each, for programs."""
+    """`say` for a step, `show` for progress within one. `as_json`: a line of JSON each, for programs. `doing`: the step
+    of which a `Tally` tells.
+    """
 
     def __init__(self, out: TextIO, *, as_json: bool, doing: str = "copying") -> None:
         self._out = out
@@ -60,7 +65,7 @@ class Display:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} events/s"),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self._console,
             disable=as_json,
@@ -77,28 +82,38 @@ class Display:
             self._console.print(f"{step}{': ' if told else ''}{told}", soft_wrap=True)
 
     def following(self, tally: Tally) -> Callable[[Mark], None]:
-        """What takes marks and shows them, at most once a second."""
+        """What takes marks and shows them."""
 
         def told(mark: Mark) -> None:
             tally.told(mark)
-            if time.monotonic() >= self._next:
-                self._next = time.monotonic() + EVERY_SECONDS
-                self._show(tally.figures())
+            self.show(self._doing, tally.figures)
 
         return told
 
     def end(self, tally: Tally) -> None:
         """Show the last figures and take the bar away."""
-        self._show(tally.figures())
-        self._bar.stop()
+        self.end_step(self._doing, tally.figures())
 
-    def _show(self, figures: dict[str, Any]) -> None:
+    def show(self, step: str, figures: Callable[[], Figures]) -> None:
+        """How far a step is, at most once a second. The figures hold `done`, `total` and one `…_per_second`."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + EVERY_SECONDS
+            self._show(step, figures())
+
+    def end_step(self, step: str, figures: Figures) -> None:
+        """Show a step's last figures and take its bar away."""
+        self._show(step, figures)
+        self._bar.stop()
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def _show(self, step: str, figures: Figures) -> None:
         if self._as_json:
-            print(json.dumps({"step": self._doing, **figures}), file=self._out, flush=True)
+            print(json.dumps({"step": step, **figures}), file=self._out, flush=True)
             return
+        rate = next(f"{value:,.0f} {name.removesuffix(PER)}/s" for name, value in figures.items() if name.endswith(PER))
         if self._task is None:
             self._bar.start()
-            self._task = self._bar.add_task(self._doing, total=None, rate=0)
-        self._bar.update(
-            self._task, completed=figures["done"], total=figures["total"], rate=f"{figures['events_per_second']:,.0f}"
-        )
+            self._task = self._bar.add_task(step, total=None, rate="")
+        self._bar.update(self._task, completed=figures["done"], total=figures["total"], rate=rate)

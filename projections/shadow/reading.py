@@ -1,4 +1,7 @@
-"""One partition of the log, in batches, from an offset up to where it ends now. Used by bulk.py and catch_up.py."""
+"""One partition of the log, in batches, from an offset up to where it ends now.
+
+Used by bulk.py and catch_up.py, and by `app.backup`.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,8 @@ async def read(
     consumer: Any, tp: TopicPartition, start: int, end: int
 ) -> AsyncGenerator[tuple[Sequence[ConsumerRecord], int], None]:
     """(records, next offset) from `start` on, until the next offset is `end` or later. Yields nothing at the end."""
+    if start >= end:
+        return
     consumer.assign([tp])
     consumer.seek(tp, start)
     reached = start

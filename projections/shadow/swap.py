@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from projections.erasure import erase_versions
+from projections.positions import ROWS
 from projections.postgres import Gap, apply_version
 from projections.queries import load
 from projections.shadow import runs, schema
@@ -39,6 +40,7 @@ async def swap(connection: Any, run: Run, catch_ups: Sequence[CatchUp], consumer
         positions = await _lock_everybody_out(connection, versions_topic)
         for catch_up in catch_ups:
             await catch_up.follow(consumer, connection)
+        await _pass_what_is_gone(connection, consumer, versions_topic, [each.mark.partition for each in catch_ups])
         await connection.execute(f"CREATE SCHEMA {kept}")
         await schema.move(connection, schema.LIVE, kept)
         await schema.move(connection, shadow, schema.LIVE)
@@ -91,6 +93,14 @@ async def _lock_everybody_out(connection: Any, versions_topic: str) -> dict[int,
     rows = await connection.fetch(load("lock_positions"), versions_topic)
     await connection.execute(f"LOCK TABLE {', '.join(f'{schema.LIVE}.{table}' for table in schema.TABLES)}")
     return {row["partition"]: row["next_offset"] for row in rows}
+
+
+async def _pass_what_is_gone(connection: Any, consumer: Any, versions_topic: str, partitions: Sequence[int]) -> None:
+    """Move the projector on to where the topic begins now: the shadow holds all that was sent before."""
+    begins = await consumer.beginning_offsets([TopicPartition(versions_topic, number) for number in partitions])
+    await connection.executemany(
+        load("raise_position"), [(ROWS, tp.topic, tp.partition, offset) for tp, offset in begins.items()]
+    )
 
 
 async def _next_generation(connection: Any) -> int:

@@ -168,6 +168,10 @@ class Service:
         """Status and JSON of a GET with the token; status 0 while the API is away."""
         return await self._call("GET", path)
 
+    async def post(self, path: str, body: Any) -> int:
+        """The status of a POST with the token; 0 while the API is away."""
+        return (await self._call("POST", path, body))[0]
+
     async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         async with aiohttp.ClientSession(headers={"X-Internal-Token": TOKEN}) as session:
             try:

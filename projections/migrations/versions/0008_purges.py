@@ -1,7 +1,7 @@
 """Purges of pets: what was asked for and what it removed, and up to which version a pet's past is gone.
 
-Revision: 0010
-Follows: 0006
+Revision: 0008
+Follows: 0007
 
 Expands only: the release before reads and writes neither table. It does not know the messages of a purge and would
 dead-letter them, so `project` is upgraded before anybody may ask for one. Taken back, the receipts are gone; the
@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
-revision = "0010"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
