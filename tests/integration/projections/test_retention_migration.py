@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
@@ -28,10 +30,19 @@ async def keys(pool: Any) -> dict[str, bool]:
     return {row["conname"]: row["convalidated"] for row in await pool.fetch(KEYS)}
 
 
+@asynccontextmanager
+async def before_purges(pool: Any) -> AsyncIterator[None]:
+    """The statements of today ask for purges, which the schema does not know yet: they find none."""
+    await pool.execute("CREATE TABLE purged_versions (pet_id text, last_version bigint, purged_at timestamptz)")
+    yield
+    await pool.execute("DROP TABLE purged_versions")
+
+
 async def test_up_down_and_up_again_over_history(database_url: str) -> None:
     upgrade(database_url, BEFORE)
     async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as pool:
-        album = await grow(pool, "101", 1)
+        async with before_purges(pool):
+            album = await grow(pool, "101", 1)
         before = await answers(pool, "101")
         assert await keys(pool) == dict.fromkeys(
             ("cluster_members_cluster_id_fkey", "cluster_heroes_cluster_id_fkey"), True
@@ -49,9 +60,9 @@ async def test_up_down_and_up_again_over_history(database_url: str) -> None:
         await pool.expire_connections()
         assert current(database_url) == BEFORE
         assert await answers(pool, "101") == {number: before[number] for number in kept}
-        assert await apply(pool, album.draw()) == Applied(VERSIONS + 1), (
-            "rows that outlived their version are no obstacle"
-        )
+        async with before_purges(pool):
+            outcome = await apply(pool, album.draw())
+        assert outcome == Applied(VERSIONS + 1), "rows that outlived their version are no obstacle"
         assert set((await keys(pool)).values()) == {False}, "they are not checked"
         with pytest.raises(asyncpg.ForeignKeyViolationError):
             await pool.execute(
@@ -71,7 +82,8 @@ async def test_the_upgrade_waits_for_a_writer_and_the_writer_for_nobody(database
     upgrade(database_url, BEFORE)
     async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as pool:
         album = Album("101", seed=2)
-        await apply(pool, album.draw())
+        async with before_purges(pool):
+            await apply(pool, album.draw())
         async with connected(database_url) as other:
             async with pool.acquire() as writer, writer.transaction():
                 await writer.execute(

@@ -196,7 +196,7 @@ async def test_a_newer_releases_message_stops_the_process(rig: Rig, written_by: 
     await rig.send(version("101", 1))
     await rig.until_version("101", 1)
     if written_by == "the value":
-        await rig.send(version("101", 2, format=2))
+        await rig.send(version("101", 2, format=3))
     else:
         newer = [("ce_type", b"media.JobStatus.v2")]
         await rig.send_bytes(rig.topics.jobs_status.name, "101", b"{}", newer)
