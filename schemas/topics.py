@@ -97,6 +97,11 @@ class Topics:
         """What operators did with dead letters, who and why, kept for ever. JSON, key pet_id or none."""
         return Topic(f"{self.prefix}media.deadletter.actions", -1)
 
+    @property
+    def fold_generations(self) -> Topic:
+        """Which generation of the fold is at work, kept for ever. JSON, one key, partition 0."""
+        return Topic(f"{self.prefix}media.fold.generations", -1)
+
     def all(self) -> tuple[Topic, ...]:
         """Every topic that must exist before a worker starts."""
         return (
@@ -108,4 +113,5 @@ class Topics:
             self.jobs_status,
             self.deadletter,
             self.deadletter_actions,
+            self.fold_generations,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from projections.cache import AnswerCache
@@ -11,7 +12,9 @@ from schemas.topics import Topics
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where everything is. `state`: folder for the fold's state, removed when the rebuild has ended."""
+    """Where everything is. `state`: folder for the fold's state, removed when the rebuild has ended. `sent_before`:
+    partition → end of `media.pet-versions` when the live generation of the fold took over.
+    """
 
     cache: AnswerCache
 
@@ -20,3 +23,4 @@ class Place:
     topics: Topics
     state: Path
     processes: int
+    sent_before: Mapping[int, int] = field(default_factory=dict)

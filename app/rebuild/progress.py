@@ -73,7 +73,7 @@ class Display:
             self._console.print(f"{step}{': ' if told else ''}{told}", soft_wrap=True)
 
     def following(self, tally: Tally) -> Callable[[Mark], None]:
-        """What takes marks and shows them, at most once a second."""
+        """What takes marks and shows them, at most once a second; then `end`."""
 
         def told(mark: Mark) -> None:
             tally.told(mark)

@@ -17,10 +17,10 @@ import asyncpg
 from app import VERSION
 from app.rebuild.place import Place
 from app.rebuild.progress import Display, Tally
-from app.rebuild.workers import copy_all
+from app.rebuild.workers import run_all
 from projections.queries import load
 from projections.shadow import runs, schema
-from projections.shadow.bulk import BulkJob
+from projections.shadow.bulk import BulkJob, copy_partition
 from projections.shadow.catch_up import CatchUp
 from projections.shadow.compare import Comparison, compare
 from projections.shadow.reading import log_consumer
@@ -66,7 +66,14 @@ class Rebuild:
             async with self._followed(consumer, run) as following:
                 await self._follow(connection, consumer, following)
                 generation = await self._patiently(
-                    lambda: swap(connection, run, following, consumer, self._place.topics.pet_versions.name)
+                    lambda: swap(
+                        connection,
+                        run,
+                        following,
+                        consumer,
+                        self._place.topics.pet_versions.name,
+                        self._place.sent_before,
+                    )
                 )
             shutil.rmtree(self._folder(run), ignore_errors=True)
             if before is not None:
@@ -115,7 +122,8 @@ class Rebuild:
         self._display.say("copying", generation=run.generation, partitions=len(missing), of=len(self._partitions))
         tally = Tally(dict(run.marks))
         jobs = [self._job(run, number) for number in missing]
-        await copy_all(jobs, self._place.processes, self._display.following(tally))
+        for mark in await run_all(copy_partition, jobs, self._place.processes, self._display.following(tally)):
+            tally.told(mark)
         self._display.end(tally)
         self._display.say("indexing")
         await schema.index(connection, shadow)

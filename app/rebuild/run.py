@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, TextIO
 
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from app.clients import open_redis
+from app.fold_generations import read_standing
 from app.rebuild.estimate import estimate
+from app.rebuild.fold.rebuild import FoldRebuild
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from app.rebuild.rebuild import Rebuild
@@ -21,9 +25,41 @@ from schemas.errors import StopProcess, UnknownVersion
 Verb = Literal["build", "swap", "rollback", "give-up", "dry-run"]
 
 
+async def run_fold(
+    settings: Settings, verb: Verb, *, processes: int, as_json: bool, accept_versions: bool, out: TextIO
+) -> int:
+    """Rebuild the fold's tables; as `run`."""
+    work = FoldRebuild(settings, Display(out, as_json=as_json), processes if processes > 0 else os.cpu_count() or 1)
+    with _told():
+        if verb == "build":
+            return 1 if await work.build() else 0
+        if verb == "swap":
+            await work.swap(accept_versions=accept_versions)
+        elif verb == "rollback":
+            await work.roll_back(accept_versions=accept_versions)
+        else:
+            await work.give_up()
+    return 0
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What ends a rebuild, in one line."""
+    try:
+        yield
+    except UnknownVersion as error:
+        raise StopProcess(f"the log holds facts of a newer release: {error}") from error
+    except POSTGRES_ERRORS as error:
+        raise StopProcess(f"Postgres: {type(error).__name__}: {error}; run it again, it goes on") from error
+    except KafkaError as error:
+        raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error
+
+
 async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, out: TextIO) -> int:
     """Do it and print it; returns the exit code. Raises StopProcess when it cannot be done."""
     display = Display(out, as_json=as_json)
+    with _told():
+        folds = (await read_standing(settings)).live
     redis = open_redis(settings)
     place = Place(
         cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
@@ -32,26 +68,12 @@ async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, 
         topics=settings.topics(),
         state=settings.data_dir / "rebuild",
         processes=processes if processes > 0 else os.cpu_count() or 1,
+        sent_before={int(partition): end for partition, end in folds.versions_ends.items()},
     )
     work = Rebuild(place, display)
     try:
-        if verb == "build":
-            return 1 if (await work.build()).differing else 0
-        if verb == "swap":
-            await work.swap()
-        elif verb == "rollback":
-            await work.roll_back()
-        elif verb == "give-up":
-            await work.give_up()
-        else:
-            await estimate(place, display)
-        return 0
-    except UnknownVersion as error:
-        raise StopProcess(f"the log holds facts of a newer release: {error}") from error
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres: {type(error).__name__}: {error}; run it again, it goes on") from error
-    except KafkaError as error:
-        raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error
+        with _told():
+            return await _do(work, verb, place, display)
     except RedisError as error:
         raise StopProcess(
             f"Redis: {type(error).__name__}: {error}; the rows are in place, but cached answers of the rows before are"
@@ -59,3 +81,17 @@ async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, 
         ) from error
     finally:
         await redis.aclose()
+
+
+async def _do(work: Rebuild, verb: Verb, place: Place, display: Display) -> int:
+    if verb == "build":
+        return 1 if (await work.build()).differing else 0
+    if verb == "swap":
+        await work.swap()
+    elif verb == "rollback":
+        await work.roll_back()
+    elif verb == "give-up":
+        await work.give_up()
+    else:
+        await estimate(place, display)
+    return 0

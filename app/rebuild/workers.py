@@ -1,4 +1,7 @@
-"""Copies partitions in processes side by side; what they have done comes back through a queue. Used by `rebuild.py`."""
+"""Works on partitions in processes side by side; what they have done comes back through a queue.
+
+Used by `rebuild.py` and `fold/rebuild.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,41 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from projections.shadow.bulk import BulkJob, copy_partition
 from projections.shadow.runs import Mark
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+Work = Callable[[JobT, Callable[[Mark], None]], Awaitable[ResultT]]
 
 LOOK_SECONDS: Final = 0.2
 
 _marks: Any = None
 
 
-async def copy_all(jobs: Sequence[BulkJob], processes: int, told: Callable[[Mark], None]) -> list[Mark]:
-    """Copy the partitions, at most `processes` at a time; `told` hears of progress. Raises what one of them raises."""
+async def run_all(
+    work: Work[JobT, ResultT], jobs: Sequence[JobT], processes: int, told: Callable[[Mark], None] = lambda mark: None
+) -> list[ResultT]:
+    """Do `work`, a module's function, for each job, at most `processes` at a time; `told` hears of progress.
+
+    Raises what one of them raises.
+    """
     context = multiprocessing.get_context("spawn")
     marks = context.Queue()
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(marks,)) as pool:
-        copying = [loop.run_in_executor(pool, _copy, job) for job in jobs]
-        done = asyncio.gather(*copying)
+        working = [loop.run_in_executor(pool, _work, work, job) for job in jobs]
+        done = asyncio.gather(*working)
         try:
             while not done.done():
                 await asyncio.wait({done}, timeout=LOOK_SECONDS)
                 _drain(marks, told)
             return list(await done)
         finally:
-            for each in copying:
+            for each in working:
                 each.cancel()
             for process in (pool._processes or {}).values():
                 if not done.done() or done.exception() is not None:
@@ -55,16 +66,18 @@ def _begin(marks: Any) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A worker whose parent was killed copies for nobody."""
+    """A worker whose parent was killed works for nobody."""
     while os.getppid() == parent:
         time.sleep(LOOK_SECONDS)
     os._exit(1)
 
 
-def _copy(job: BulkJob) -> Mark:
-    mark = asyncio.run(copy_partition(job, _tell))
-    _tell(mark)
-    return mark
+def _work(work: Work[JobT, ResultT], job: JobT) -> ResultT:
+    return asyncio.run(_awaited(work, job))
+
+
+async def _awaited(work: Work[JobT, ResultT], job: JobT) -> ResultT:
+    return await work(job, _tell)
 
 
 def _tell(mark: Mark) -> None:

@@ -1,0 +1,240 @@
+"""The fold's tables are built anew beside workers that fold, and take over without a message too many or too few."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from msgspec.structs import replace
+
+from app.faust_apps import changelog_topic, group_id
+from app.fold_generations import read_standing, record_generation
+from app.local.kafka import KafkaServer
+from app.prepare import create_topics
+from app.rebuild.fold import build
+from app.rebuild.fold import rebuild as fold_rebuild
+from app.rebuild.fold.job import FoldJob
+from app.roles.fold_generation import check_turn
+from projections.shadow import reading, runs
+from projections.shadow.fold_state import FoldState
+from schemas.errors import StopProcess
+from schemas.generations import FIRST
+from schemas.topics import Topics
+from tables.replay import LogReplay
+from tables.rows import decode_head, encode, head_key
+from tests.integration.fold_rig import FoldRig
+
+
+@pytest.fixture
+async def rig(kafka: KafkaServer, topics: Topics, database_url: str, tmp_path: Path) -> AsyncIterator[FoldRig]:
+    made = FoldRig(kafka.bootstrap_servers, topics, database_url, tmp_path)
+    await made.prepare()
+    yield made
+    await made.close()
+
+
+async def done(process: asyncio.subprocess.Process) -> list[dict[str, Any]]:
+    """The steps of a rebuild that ends well."""
+    out, error = await process.communicate()
+    assert process.returncode == 0, (out.decode(), error.decode())
+    return [json.loads(line) for line in out.splitlines()]
+
+
+async def test_killed_in_the_middle_handed_over_under_load_and_handed_back(rig: FoldRig) -> None:
+    for worker in ("one", "two"):
+        rig.keep_worker(worker)
+    await rig.publish(900)
+    await rig.until_folded()
+
+    killed = await rig.rebuild("--processes", "1")
+    assert killed.stdout is not None
+    async for line in killed.stdout:
+        told = json.loads(line)
+        assert told["step"] in ("building", "copying"), "it was not in the middle"
+        if told["step"] == "copying" and 0 < told["done"] < told["total"]:
+            break
+    killed.kill()
+    await killed.wait()
+
+    async with asyncio.TaskGroup() as group:
+        jobs = group.create_task(_jobs_all_the_time(rig))
+        built = await done(await rig.rebuild())
+        assert built[-1] == {"step": "compared", "pets": 12, "differing": 0}
+        told = (await done(await rig.rebuild("--swap")))[-1]
+        assert (told["step"], told["generation"]) == ("handed over", 2)
+        jobs.cancel()
+    await rig.publish(30)
+    await rig.until_folded()
+    assert (await rig.group()).endswith("media-fold-2")
+    await rig.audit(2)
+
+    told = (await done(await rig.rebuild("--rollback")))[-1]
+    assert (told["step"], told["generation"]) == ("handed over", 1)
+    await rig.publish(30)
+    await rig.until_folded()
+    assert (await rig.group()).endswith("media-fold")
+    await rig.audit(1)
+
+
+async def _jobs_all_the_time(rig: FoldRig) -> None:
+    while True:
+        await rig.publish(3)
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_build_that_is_cut_off_leaves_no_row_too_many(
+    rig: FoldRig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: bool
+) -> None:
+    monkeypatch.setattr(build, "BATCH_BYTES", 1)
+    monkeypatch.setattr(reading, "POLL_RECORDS", 20)
+    await rig.publish(200, pets=3)
+    await create_topics(rig.settings, (changelog_topic(rig.settings, "fold", 2),))
+    log = [record for record in await rig.read(rig.topics.pet_log.name) if record.partition == 1]
+    changelog = changelog_topic(rig.settings, "fold", 2).name
+    folder = tmp_path / "rows"
+    job = FoldJob(
+        rig.settings.kafka_bootstrap_servers, rig.topics.pet_log.name, changelog, changelog, 1, len(log), folder
+    )
+    write = FoldState.write
+    for batches in (1, 2):
+        left = iter(range(batches))
+
+        def cut(self: FoldState, *arguments: Any, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise InterruptedError  # what the batch has changed is published, but not in the rows
+            write(self, *arguments)
+
+        monkeypatch.setattr(FoldState, "write", cut)
+        with pytest.raises(InterruptedError):
+            await build.build_partition(job)
+    monkeypatch.setattr(FoldState, "write", write)
+    if lost:
+        shutil.rmtree(folder)
+    mark = await build.build_partition(job)
+    assert mark.next_offset == len(log)
+
+    replay = LogReplay(1)
+    for record in log:
+        replay.apply(record.offset, record.key, record.value)
+    published: dict[bytes, bytes] = {}
+    for record in await rig.read(changelog):
+        if record.value is None:
+            published.pop(record.key, None)
+        else:
+            published[record.key] = record.value
+    assert published == replay.rows
+
+
+async def test_other_versions_are_told_and_taken_only_when_the_operator_says_so(rig: FoldRig) -> None:
+    await rig.publish(60)
+    await rig.fold_without_workers()
+    await _change_live_head(rig, "pet-4")
+    work, steps = rig.work()
+    assert await work.build() == 1
+    right = decode_head((await rig.rows(2))[head_key("pet-4")]).state.version
+    assert steps()[-1] == {
+        "step": "differs", "pet": "pet-4", "parts": "version state", "version": right, "live_version": right + 1,
+    }  # fmt: skip
+    with pytest.raises(StopProcess, match=f"1 pets have other versions .* pet-4 has {right} instead of {right + 1}"):
+        await work.swap()
+    assert not (await read_standing(rig.settings)).handing_over
+    assert await work.swap(accept_versions=True) == 2
+    with pytest.raises(StopProcess, match="other versions"):
+        await work.roll_back()
+
+
+async def _change_live_head(rig: FoldRig, pet: str) -> None:
+    """As a fold with a bug would have left it: a version too many."""
+    key, name = head_key(pet), changelog_topic(rig.settings, "fold").name
+    record = next(each for each in reversed(await rig.read(name)) if each.key == key)
+    head = decode_head(record.value)
+    producer = AIOKafkaProducer(bootstrap_servers=rig.settings.kafka_bootstrap_servers)
+    await producer.start()
+    try:
+        wrong = replace(head, state=replace(head.state, version=head.state.version + 1))
+        await producer.send_and_wait(name, encode(wrong), key=key, partition=record.partition)
+    finally:
+        await producer.stop()
+
+
+async def test_workers_that_do_not_end_keep_the_live_generation(rig: FoldRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold_rebuild, "MARGIN_SECONDS", 1.0)
+    monkeypatch.setattr(rig, "settings", rig.settings.model_copy(update={"shutdown_seconds": 0.1}))
+    await rig.publish(12)
+    await rig.fold_without_workers()
+    work, _ = rig.work()
+    assert await work.build() == 0
+    group = group_id(rig.settings, "fold")
+    stubborn = AIOKafkaConsumer(
+        rig.topics.pet_log.name,
+        bootstrap_servers=rig.settings.kafka_bootstrap_servers,
+        group_id=group,
+        group_instance_id="an-older-release",
+        enable_auto_commit=False,
+    )
+    await stubborn.start()
+    try:
+        with pytest.raises(StopProcess, match=f"still fold for the group {group} .*: an-older-release"):
+            await work.swap()
+    finally:
+        await stubborn.stop()
+    await check_turn(rig.settings, 1)
+
+
+async def test_nobody_folds_while_a_hand_over_is_under_way(rig: FoldRig) -> None:
+    await check_turn(rig.settings, 1)
+    await record_generation(rig.settings, replace(FIRST, generation=2, state="building"))
+    await check_turn(rig.settings, 1)
+    await record_generation(rig.settings, replace(FIRST, generation=2, state="handing_over"))
+    for number in (1, 2):
+        with pytest.raises(StopProcess, match=f"generation {number} of the fold has handed over, or is about to"):
+            await check_turn(rig.settings, number)
+    work, _ = rig.work()
+    with pytest.raises(StopProcess, match="nobody folds"):
+        await work.build()
+    await work.give_up()
+    await check_turn(rig.settings, 1)
+    await record_generation(rig.settings, replace(FIRST, generation=3))
+    await check_turn(rig.settings, 3)
+    with pytest.raises(StopProcess, match="generation 1"):
+        await check_turn(rig.settings, 1)
+
+
+async def test_another_releases_tables_are_refused_and_given_up(rig: FoldRig) -> None:
+    await rig.publish(12)
+    await rig.fold_without_workers()
+    work, steps = rig.work()
+    await work.build()
+    begun = (await read_standing(rig.settings)).under_way
+    assert begun is not None
+    await record_generation(rig.settings, replace(begun, release="0.0.9"))
+    for refused in (work.build(), work.swap()):
+        with pytest.raises(StopProcess, match=r"begun by release 0\.0\.9"):
+            await refused
+    await work.give_up()
+    assert steps()[-1]["changelogs"] == changelog_topic(rig.settings, "fold", 2).name
+    with pytest.raises(StopProcess, match="no tables that were built"):
+        await work.swap()
+    with pytest.raises(StopProcess, match="nothing to go back to"):
+        await work.roll_back()
+    await work.build()
+    assert (await read_standing(rig.settings)).highest == 3, "a number is used once"
+
+
+async def test_one_rebuild_at_a_time(rig: FoldRig) -> None:
+    connection = await asyncpg.connect(rig.env["DATABASE_URL"])
+    try:
+        assert await runs.take_turn(connection)
+        work, _ = rig.work()
+        with pytest.raises(StopProcess, match="another rebuild"):
+            await work.build()
+    finally:
+        await connection.close()
