@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from projections.shadow.runs import Mark
 
@@ -27,28 +27,39 @@ LOOK_SECONDS: Final = 0.2
 _marks: Any = None
 
 
-async def run_all(
-    work: Work[JobT, ResultT], jobs: Sequence[JobT], processes: int, told: Callable[[Mark], None] = lambda mark: None
-) -> list[ResultT]:
-    """Do `work`, a module's function, for each job, at most `processes` at a time; `told` hears of progress.
+class Workers:
+    """At most `processes` processes, started when they are first needed, for as long as the block runs."""
 
-    Raises what one of them raises.
-    """
-    context = multiprocessing.get_context("spawn")
-    marks = context.Queue()
-    loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(marks,)) as pool:
-        working = [loop.run_in_executor(pool, _work, work, job) for job in jobs]
+    def __init__(self, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._marks = context.Queue()
+        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(self._marks,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    async def run(
+        self, work: Work[JobT, ResultT], jobs: Sequence[JobT], told: Callable[[Mark], None] = lambda mark: None
+    ) -> list[ResultT]:
+        """Do `work`, a module's function, for each job; `told` hears of progress.
+
+        Raises what one of them raises; then the processes are ended, too.
+        """
+        loop = asyncio.get_running_loop()
+        working = [loop.run_in_executor(self._pool, _work, work, job) for job in jobs]
         done = asyncio.gather(*working)
         try:
             while not done.done():
                 await asyncio.wait({done}, timeout=LOOK_SECONDS)
-                _drain(marks, told)
+                _drain(self._marks, told)
             return list(await done)
         finally:
             for each in working:
                 each.cancel()
-            for process in (pool._processes or {}).values():
+            for process in (self._pool._processes or {}).values():
                 if not done.done() or done.exception() is not None:
                     process.terminate()
 

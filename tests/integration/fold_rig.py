@@ -87,16 +87,16 @@ class FoldRig:
         value = encode_fact(fact, event_id=f"id-{number}", time=TIME, pet_id=pet)
         return {"key": pet.encode(), "value": value, "partition": number % pets % TEST_PARTITIONS}
 
-    async def fold_without_workers(self) -> None:
-        """Have the first generation stand at the log's end, as if workers had folded it; nothing is sent."""
-        name, changelog = self.topics.pet_log.name, changelog_topic(self.settings, "fold").name
+    async def fold_without_workers(self, generation: int = 1) -> None:
+        """Have a generation stand at the log's end, as if workers had folded it; nothing is sent."""
+        name, changelog = self.topics.pet_log.name, changelog_topic(self.settings, "fold", generation).name
         async with LogOffsets(self.settings.kafka_bootstrap_servers) as broker:
             ends = await broker.ends([TopicPartition(name, number) for number in range(TEST_PARTITIONS)])
         for tp, end in ends.items():
-            folder = self.folder / "first" / str(tp.partition)
+            folder = self.folder / f"folded-{generation}" / str(tp.partition)
             brokers = self.settings.kafka_bootstrap_servers
             await build_partition(FoldJob(brokers, name, changelog, changelog, tp.partition, end, folder))
-        await commit_for(self.settings.kafka_bootstrap_servers, group_id(self.settings, "fold"), ends)
+        await commit_for(self.settings.kafka_bootstrap_servers, group_id(self.settings, "fold", generation), ends)
 
     def work(self) -> tuple[FoldRebuild, Callable[[], list[dict[str, Any]]]]:
         """A rebuild in this process, and the steps that it has told."""
@@ -154,6 +154,22 @@ class FoldRig:
                     return False
 
             await eventually(folded, SECONDS)
+
+    async def until_rows_come(self, generation: int) -> None:
+        """Wait until a generation that is built has a row in its changelog."""
+
+        async def begun() -> bool:
+            return (await read_standing(self.settings)).highest == generation
+
+        await eventually(begun, SECONDS)
+        async with LogOffsets(self.settings.kafka_bootstrap_servers) as broker:
+            name = changelog_topic(self.settings, "fold", generation).name
+            tps = [TopicPartition(name, number) for number in range(TEST_PARTITIONS)]
+
+            async def there() -> bool:
+                return any((await broker.ends(tps)).values())
+
+            await eventually(there, SECONDS)
 
     async def read(self, topic: str) -> list[ConsumerRecord]:
         """All records of a topic."""

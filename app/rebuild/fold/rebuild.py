@@ -7,8 +7,8 @@ the state folder. The live fold goes on until the hand-over.
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import asyncpg
@@ -24,6 +24,7 @@ from app.rebuild.fold.hand_over import commit_for, wait_until_empty
 from app.rebuild.fold.place import FoldPlace, changelog_of, folder_of
 from app.rebuild.fold.steps import Steps, check_versions
 from app.rebuild.progress import Display
+from app.rebuild.workers import Workers
 from app.settings import Settings
 from projections.offsets import LogOffsets
 from projections.shadow import runs
@@ -53,9 +54,9 @@ class FoldRebuild:
                     "a hand-over was cut off and nobody folds: finish it (`--swap`), or give it up (`--give-up`)"
                 )
             target = found.under_way or await self._begin(found, found.highest + 1)
-            steps = self._steps(self._place(found, target), broker)
-            await steps.catch_up()
-            return len(await steps.compare())
+            with self._steps(self._place(found, target), broker) as steps:
+                await steps.catch_up()
+                return len(await steps.compare())
 
     async def swap(self, *, accept_versions: bool = False) -> int:
         """Hand over to the generation that was built; returns its number.
@@ -116,20 +117,22 @@ class FoldRebuild:
             )
         return FoldPlace(self._settings, found.live, target)
 
-    def _steps(self, place: FoldPlace, broker: LogOffsets) -> Steps:
-        return Steps(place, broker, self._display, self._processes)
+    @contextmanager
+    def _steps(self, place: FoldPlace, broker: LogOffsets) -> Iterator[Steps]:
+        with Workers(self._processes) as workers:
+            yield Steps(place, broker, self._display, workers)
 
     async def _hand_over(self, place: FoldPlace, broker: LogOffsets, accept_versions: bool) -> int:
         """See `hand_over.py`. What stands in its way before the last step leaves the live generation at work."""
-        steps = self._steps(place, broker)
-        await steps.catch_up()
-        check_versions(await steps.compare(), accepted=accept_versions)
-        await self._record(replace(place.target, state="handing_over"))
-        try:
-            offsets = await self._take_over(place, broker, accept_versions)
-        except ServiceError:
-            await self._record(replace(place.target, state="building"))
-            raise
+        with self._steps(place, broker) as steps:
+            await steps.catch_up()
+            check_versions(await steps.compare(), accepted=accept_versions)
+            await self._record(replace(place.target, state="handing_over"))
+            try:
+                offsets = await self._take_over(place, broker, steps, accept_versions)
+            except ServiceError:
+                await self._record(replace(place.target, state="building"))
+                raise
         versions = self._settings.topics().pet_versions.name
         ends = await broker.ends([TopicPartition(versions, number) for number in offsets])
         await self._record(
@@ -146,7 +149,9 @@ class FoldRebuild:
         self._display.say("handed over", generation=place.target.generation, kept=kept)
         return place.target.generation
 
-    async def _take_over(self, place: FoldPlace, broker: LogOffsets, accept_versions: bool) -> dict[int, int]:
+    async def _take_over(
+        self, place: FoldPlace, broker: LogOffsets, steps: Steps, accept_versions: bool
+    ) -> dict[int, int]:
         """Steps 2 to 5 of `hand_over.py`; partition → where the next generation goes on."""
         seconds = self._settings.kafka_session_timeout_seconds + self._settings.shutdown_seconds + MARGIN_SECONDS
         told: list[list[str]] = []
@@ -157,7 +162,6 @@ class FoldRebuild:
                 self._display.say("waiting for workers to end", members=" ".join(members))
 
         await wait_until_empty(broker, place.group, seconds, waits)
-        steps = self._steps(place, broker)
         offsets = {job.partition: job.end for job in await steps.build()}
         check_versions(await steps.compare(), accepted=accept_versions)
         tps = {TopicPartition(place.log, number): offset for number, offset in offsets.items()}

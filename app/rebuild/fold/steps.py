@@ -11,8 +11,9 @@ from app.rebuild.fold.hand_over import committed_of
 from app.rebuild.fold.job import FoldJob
 from app.rebuild.fold.place import FoldPlace
 from app.rebuild.progress import Display, Tally
-from app.rebuild.workers import run_all
+from app.rebuild.workers import Workers
 from projections.offsets import LogOffsets
+from projections.shadow.runs import Mark
 from schemas.errors import StopProcess
 
 NEAR_END: Final = 100
@@ -23,11 +24,11 @@ LISTED: Final = 20
 class Steps:
     """The steps at one place, in processes."""
 
-    def __init__(self, place: FoldPlace, broker: LogOffsets, display: Display, processes: int) -> None:
+    def __init__(self, place: FoldPlace, broker: LogOffsets, display: Display, workers: Workers) -> None:
         self._place = place
         self._broker = broker
         self._display = display
-        self._processes = processes
+        self._workers = workers
 
     async def catch_up(self) -> None:
         """Build to where the live fold stands, read its tables meanwhile, and build on until little is left."""
@@ -35,15 +36,16 @@ class Steps:
             "building", generation=self._place.target.generation, partitions=self._place.settings.kafka_partitions
         )
         jobs = await self.build()
-        await run_all(take_live, jobs, self._processes)
+        await self._workers.run(take_live, jobs)
         while (left := sum((await self._committed()).values()) - sum(job.end for job in jobs)) > NEAR_END:
             self._display.say("catching up", events_left=left)
             jobs = await self.build()
 
     async def build(self) -> list[FoldJob]:
         """Build to where the live fold has committed by now; what was built."""
-        jobs, tally = self._place.jobs(await self._committed()), Tally()
-        for mark in await run_all(build_partition, jobs, self._processes, self._display.following(tally)):
+        jobs = self._place.jobs(await self._committed())
+        tally = Tally({job.partition: Mark(job.partition, end_offset=job.end) for job in jobs})
+        for mark in await self._workers.run(build_partition, jobs, self._display.following(tally)):
             tally.told(mark)
         self._display.end(tally)
         return jobs
@@ -51,7 +53,7 @@ class Steps:
     async def compare(self) -> list[TableDifference]:
         """Compare what was built with the live fold's tables; all differences."""
         jobs = self._place.jobs(dict.fromkeys(range(self._place.settings.kafka_partitions), 0))
-        reports = await run_all(compare_partition, jobs, self._processes)
+        reports = await self._workers.run(compare_partition, jobs)
         differing = [each for report in reports for each in report.differences.values()]
         self._display.say("compared", pets=sum(report.pets for report in reports), differing=len(differing))
         for each in differing[:LISTED]:
