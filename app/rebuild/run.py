@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from app.clients import open_redis
 from app.fold_generations import read_standing
-from app.rebuild.estimate import estimate
+from app.rebuild.estimate import estimate, estimate_fold
 from app.rebuild.fold.rebuild import FoldRebuild
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
@@ -29,7 +29,8 @@ async def run_fold(
     settings: Settings, verb: Verb, *, processes: int, as_json: bool, accept_versions: bool, out: TextIO
 ) -> int:
     """Rebuild the fold's tables; as `run`."""
-    work = FoldRebuild(settings, Display(out, as_json=as_json), processes if processes > 0 else os.cpu_count() or 1)
+    display, processes = Display(out, as_json=as_json), processes if processes > 0 else os.cpu_count() or 1
+    work = FoldRebuild(settings, display, processes)
     with _told():
         if verb == "build":
             return 1 if await work.build() else 0
@@ -37,8 +38,10 @@ async def run_fold(
             await work.swap(accept_versions=accept_versions)
         elif verb == "rollback":
             await work.roll_back(accept_versions=accept_versions)
-        else:
+        elif verb == "give-up":
             await work.give_up()
+        else:
+            await estimate_fold(settings.kafka_bootstrap_servers, settings.topics().pet_log.name, processes, display)
     return 0
 
 

@@ -193,9 +193,8 @@ async def test_a_generation_that_has_handed_over_is_brought_forward_and_takes_it
 @pytest.mark.usefixtures("here")
 async def test_workers_that_do_not_end_keep_the_live_generation(rig: FoldRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold_rebuild, "MARGIN_SECONDS", 1.0)
-    monkeypatch.setattr(
-        rig, "settings", rig.settings.model_copy(update={"shutdown_seconds": 0.1, "kafka_session_timeout_seconds": 0.1})
-    )
+    quick = ("shutdown_seconds", "kafka_session_timeout_seconds")
+    monkeypatch.setattr(rig, "settings", rig.settings.model_copy(update=dict.fromkeys(quick, 0.1)))
     await rig.publish(12)
     await rig.fold_without_workers()
     work, _ = rig.work()
@@ -257,6 +256,16 @@ async def test_another_releases_tables_are_refused_and_given_up(rig: FoldRig) ->
         await work.roll_back()
     await work.build()
     assert (await read_standing(rig.settings)).highest == 3, "a number is used once"
+
+
+async def test_a_dry_run_says_what_it_would_do_and_does_nothing(rig: FoldRig) -> None:
+    await rig.publish(90)
+    told = await done(await rig.rebuild("--dry-run"))
+    assert [each["step"] for each in told] == ["would read", "would write", "would take"]
+    assert told[0]["events"] > 90
+    assert told[1]["changelog_megabytes_about"] > 0
+    found = await read_standing(rig.settings)
+    assert (found.under_way, found.highest) == (None, 1)
 
 
 async def test_one_rebuild_at_a_time(rig: FoldRig) -> None:
