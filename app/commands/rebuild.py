@@ -12,6 +12,8 @@ from faust.cli import option
 from app.commands.command import SettingsCommand
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
+from schemas.errors import InvalidInput
+from schemas.ids import check_id
 
 PROJECTIONS: Final = ("postgres", "tables")
 USAGE_EXIT_CODE: Final = 2
@@ -32,6 +34,7 @@ class rebuild(SettingsCommand):
     \b
     --projection postgres  the tables that callers read (unless given)
     --projection tables    the fold's own, as another generation that takes over
+    --pet PET              postgres, one pet: compare; with --swap put its rows in place
 
     Exit code 1: something differs, or it could not be done.
     """
@@ -42,6 +45,7 @@ class rebuild(SettingsCommand):
         option("--rollback", "verb", flag_value="rollback", help="Put back what the last swap has replaced."),
         option("--give-up", "verb", flag_value="give-up", help="Remove a shadow that was begun."),
         option("--dry-run", "verb", flag_value="dry-run", help="Only say what would be done."),
+        option("--pet", "pet_id", help="Only this pet's rows."),
         option(
             "--accept-versions",
             is_flag=True,
@@ -59,17 +63,25 @@ class rebuild(SettingsCommand):
         verb: Any = self.kwargs["verb"] or "build"
         how = {"processes": self.kwargs["processes"], "as_json": self.kwargs["as_json"], "out": sys.stdout}
         tables, accepts = self.kwargs["projection"] == "tables", self.kwargs["accept_versions"]
-        if problem := _problem(verb, tables=tables, accepts=accepts):
+        pet_id = self.kwargs["pet_id"]
+        if problem := _problem(verb, tables=tables, accepts=accepts, pet_id=pet_id):
             print(f"Error: {problem}", file=sys.stderr)
             return USAGE_EXIT_CODE
         configure_logging("WARNING", settings.app_name, "rebuild")
-        return asyncio.run(
-            run_fold(settings, verb, accept_versions=accepts, **how) if tables else run(settings, verb, **how)
-        )
+        if tables:
+            return asyncio.run(run_fold(settings, verb, accept_versions=accepts, **how))
+        return asyncio.run(run(settings, verb, pet_id=pet_id, **how))
 
 
-def _problem(verb: str, *, tables: bool, accepts: bool) -> str:
+def _problem(verb: str, *, tables: bool, accepts: bool, pet_id: str | None) -> str:
     """What is wrong with the options, if anything."""
     if accepts and not (tables and verb in ("swap", "rollback")):
         return "--accept-versions goes with --projection tables and --swap or --rollback"
+    if pet_id is not None:
+        if tables or verb not in ("build", "swap"):
+            return "--pet goes with --projection postgres, alone or with --swap"
+        try:
+            check_id(pet_id, "--pet")
+        except InvalidInput as error:
+            return str(error)
     return ""

@@ -11,6 +11,7 @@ from typing import Any, Final, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from projections.shadow.compare import Comparison
 from projections.shadow.runs import Mark
 
 EVERY_SECONDS: Final = 1.0
@@ -71,6 +72,13 @@ class Display:
         else:
             told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in details.items())
             self._console.print(f"{step}{': ' if told else ''}{told}", soft_wrap=True)
+
+    def compared(self, found: Comparison) -> None:
+        """What differs between rows that were made and the live ones."""
+        self.say("compared", pets=found.pets, differing=found.differing)
+        for each in found.differences:
+            where = f"from version {each.first_version}" if each.first_version else "one side lacks it"
+            self.say("differs", pet=each.pet_id, tables=" ".join(each.parts), where=where)
 
     def following(self, tally: Tally) -> Callable[[Mark], None]:
         """What takes marks and shows them, at most once a second; then `end`."""

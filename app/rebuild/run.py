@@ -14,6 +14,7 @@ from app.clients import open_redis
 from app.fold_generations import read_standing
 from app.rebuild.estimate import estimate, estimate_fold
 from app.rebuild.fold.rebuild import FoldRebuild
+from app.rebuild.pet import PetRebuild
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from app.rebuild.rebuild import Rebuild
@@ -58,8 +59,13 @@ def _told() -> Iterator[None]:
         raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error
 
 
-async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, out: TextIO) -> int:
-    """Do it and print it; returns the exit code. Raises StopProcess when it cannot be done."""
+async def run(
+    settings: Settings, verb: Verb, *, processes: int, as_json: bool, out: TextIO, pet_id: str | None = None
+) -> int:
+    """Do it and print it; returns the exit code. Raises StopProcess when it cannot be done.
+
+    `pet_id`: only this pet; verbs are then ``build`` and ``swap``.
+    """
     display = Display(out, as_json=as_json)
     with _told():
         folds = (await read_standing(settings)).live
@@ -73,10 +79,11 @@ async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, 
         processes=processes if processes > 0 else os.cpu_count() or 1,
         sent_before={int(partition): end for partition, end in folds.versions_ends.items()},
     )
-    work = Rebuild(place, display)
     try:
         with _told():
-            return await _do(work, verb, place, display)
+            if pet_id is not None:
+                return await _do_pet(PetRebuild(place, display, pet_id), verb)
+            return await _do(Rebuild(place, display), verb, place, display)
     except RedisError as error:
         raise StopProcess(
             f"Redis: {type(error).__name__}: {error}; the rows are in place, but cached answers of the rows before are"
@@ -84,6 +91,13 @@ async def run(settings: Settings, verb: Verb, *, processes: int, as_json: bool, 
         ) from error
     finally:
         await redis.aclose()
+
+
+async def _do_pet(work: PetRebuild, verb: Verb) -> int:
+    if verb == "swap":
+        await work.swap()
+        return 0
+    return 1 if (await work.compare()).differing else 0
 
 
 async def _do(work: Rebuild, verb: Verb, place: Place, display: Display) -> int:

@@ -51,6 +51,17 @@ async def compare(connection: Any, shadow: str) -> Comparison:
     return found
 
 
+async def compare_pet(connection: Any, shadow: str, pet_id: str) -> Comparison:
+    """Compare one pet, inside the caller's transaction."""
+    found = Comparison(0, 0, [])
+    statement = load("read_pet_bounds").replace("{shadow}", shadow).replace("{live}", LIVE)
+    row = await connection.fetchrow(statement, pet_id)
+    both = row["live_last"] is not None and row["shadow_last"] is not None
+    common = min(row["live_last"], row["shadow_last"]) if both else 0
+    await _compare_some(connection, shadow, [(pet_id, row["oldest"] or 0, common)], found)
+    return found
+
+
 async def _pets(connection: Any, shadow: str) -> AsyncIterator[list[tuple[str, int, int]]]:
     """(pet, oldest live version, last common version), some at a time, in order."""
     after = ""

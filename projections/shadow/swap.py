@@ -53,7 +53,7 @@ async def swap(
         await schema.move(connection, shadow, schema.LIVE)
         await schema.drop(connection, shadow)
         await runs.note_state(connection, run.generation, "swapped", positions)
-        return await _next_generation(connection)
+        return await begin_generation(connection)
 
 
 def _check_read(positions: Mapping[int, int], sent_before: Mapping[int, int], topic: str) -> None:
@@ -98,7 +98,7 @@ async def roll_back(connection: Any, run: Run, consumer: Any, versions_topic: st
         for name in (kept, shadow):
             await schema.drop(connection, name)
         await runs.note_state(connection, run.generation, "rolled_back")
-        return await _next_generation(connection)
+        return await begin_generation(connection)
 
 
 async def _lock_everybody_out(connection: Any, versions_topic: str) -> dict[int, int]:
@@ -111,8 +111,10 @@ async def _lock_everybody_out(connection: Any, versions_topic: str) -> dict[int,
     return {row["partition"]: row["next_offset"] for row in rows}
 
 
-async def _next_generation(connection: Any) -> int:
-    """Drawn at the swap, not when the shadow was begun: caches keep the answer of the higher number."""
+async def begin_generation(connection: Any) -> int:
+    """Give the live rows the next number, inside the transaction that changes them: caches keep the answer of the
+    higher one.
+    """
     generation: int = await connection.fetchval(load("next_generation"))
     await connection.execute(load("set_live_generation"), generation)
     return generation

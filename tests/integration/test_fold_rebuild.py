@@ -31,7 +31,7 @@ from schemas.generations import FIRST
 from schemas.topics import Topics
 from tables.replay import LogReplay
 from tables.rows import decode_head, encode, head_key
-from tests.integration.fold_rig import FoldRig, assert_same_state
+from tests.integration.generations_rig import FoldRig, assert_same_state, partition_of
 
 
 @pytest.fixture
@@ -99,11 +99,12 @@ async def test_a_build_that_is_cut_off_leaves_no_row_too_many(
     monkeypatch.setattr(reading, "POLL_RECORDS", 20)
     await rig.publish(200, pets=3)
     await create_topics(rig.settings, (changelog_topic(rig.settings, "fold", 2),))
-    log = [record for record in await rig.read(rig.topics.pet_log.name) if record.partition == 1]
+    number = partition_of("pet-1")
+    log = [record for record in await rig.read(rig.topics.pet_log.name) if record.partition == number]
     changelog = changelog_topic(rig.settings, "fold", 2).name
     folder = tmp_path / "rows"
     job = FoldJob(
-        rig.settings.kafka_bootstrap_servers, rig.topics.pet_log.name, changelog, changelog, 1, len(log), folder
+        rig.settings.kafka_bootstrap_servers, rig.topics.pet_log.name, changelog, changelog, number, len(log), folder
     )
     write = FoldState.write
     for batches in (1, 2):
@@ -123,7 +124,7 @@ async def test_a_build_that_is_cut_off_leaves_no_row_too_many(
     mark = await build.build_partition(job)
     assert mark.next_offset == len(log)
 
-    replay = LogReplay(1)
+    replay = LogReplay(number)
     for record in log:
         replay.apply(record.offset, record.key, record.value)
     published: dict[bytes, bytes] = {}

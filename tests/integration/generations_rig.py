@@ -16,6 +16,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.partitioner import DefaultPartitioner
 
 from app.faust_apps import changelog_topic, group_id
 from app.fold_generations import read_standing
@@ -32,10 +33,11 @@ from schemas.codec import encode_fact
 from schemas.topics import Topics
 from tables.rows import is_head
 from tables.store import PetStore
-from tests.albums import Directions, embedded, image
+from tests.albums import DIMENSION, MODEL, Directions, embedded, image
 from tests.conftest import TEST_PARTITIONS
 from tests.e2e.audit import OfflineFold, fold_offline
 from tests.e2e.kafka_log import read_topic
+from tests.integration.app_command import run_app
 from tests.integration.bridge_rig import eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -56,6 +58,9 @@ class FoldRig:
             "KAFKA_SESSION_TIMEOUT_SECONDS": "6",
             "DATABASE_URL": database_url,
             "DATA_DIR": str(folder / "state"),
+            "EMBEDDING_MODEL_NAME": MODEL.partition("@")[0],
+            "EMBEDDING_MODEL_VERSION": MODEL.partition("@")[2],
+            "MODEL_DIMENSION": str(DIMENSION),
             "OPENBLAS_NUM_THREADS": "1",
         }
         self.settings = Settings(**{name.lower(): value for name, value in self.env.items()})  # type: ignore[arg-type]
@@ -85,7 +90,7 @@ class FoldRig:
         images = [image(f"{pet}-{number}-{shot}", self._directions.near(scene)) for shot in range(3)]
         fact = embedded(images, job_id=f"job-{number}", enqueued_at=TIME)
         value = encode_fact(fact, event_id=f"id-{number}", time=TIME, pet_id=pet)
-        return {"key": pet.encode(), "value": value, "partition": number % pets % TEST_PARTITIONS}
+        return {"key": pet.encode(), "value": value, "partition": partition_of(pet)}
 
     async def fold_without_workers(self, generation: int = 1) -> None:
         """Have a generation stand at the log's end, as if workers had folded it; nothing is sent."""
@@ -136,6 +141,10 @@ class FoldRig:
             sys.executable, "-m", "app", "rebuild", "--projection", "tables", "--json", *arguments,
             env={**os.environ, **self.env}, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+    async def command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run an operator's command to its end, its steps as JSON."""
+        return await asyncio.to_thread(run_app, self.folder, *arguments, "--json", **self.env, **variables)
 
     async def group(self) -> str:
         """The consumer group of the generation that folds now."""
@@ -200,6 +209,7 @@ class FoldRig:
             for record in await self.read(topic.name):
                 sent[channel, record.key.decode()].append(record.value)
             wanted = {key: values for key, values in expected.items() if key[0] == channel}
+            assert wanted, f"{channel}: the log leads to nothing"
             numbers = {key: len(values) for key, values in wanted.items()}
             assert {key: len(values) for key, values in sent.items()} == numbers, f"{channel}: repeated or left out"
             assert sent == wanted, f"{channel}: other bytes or another order"
@@ -208,6 +218,12 @@ class FoldRig:
 
     async def close(self) -> None:
         await self.stop_workers()
+
+
+def partition_of(pet: str) -> int:
+    """Where every producer puts the pet's messages."""
+    numbers = list(range(TEST_PARTITIONS))
+    return int(DefaultPartitioner()(pet.encode(), numbers, numbers))
 
 
 def last_values(records: Iterable[ConsumerRecord]) -> dict[bytes, bytes]:
