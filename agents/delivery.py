@@ -159,6 +159,9 @@ class Delivery:
             await self._room.wait()
         message = event.message
         if self.app.rebalancing or message.generation_id != self.app.consumer_generation_id:
+            # Faust gives partitions back only once each message that it handed out is acknowledged or dropped by all;
+            # this one is neither, for as long as the agent that waits for the next one holds it.
+            self.app.consumer._unacked_messages.discard(message)
             return None
         partition = self._partition(message)
         if message.offset > partition.expected:

@@ -24,6 +24,7 @@ def abort(reason: str) -> Any:
 class FakeConsumer:
     _committed_offset: dict[Any, int | None] = field(default_factory=dict)
     earliest: int = 0
+    _unacked_messages: set[Any] = field(default_factory=set)
 
     async def earliest_offsets(self, *partitions: Any) -> dict[Any, int]:
         return dict.fromkeys(partitions, self.earliest)
@@ -36,7 +37,7 @@ class FakeApp:
     consumer: FakeConsumer = field(default_factory=lambda: FakeConsumer({("log", 0): 10, ("log", 1): None}))
 
 
-@dataclass
+@dataclass(unsafe_hash=True)
 class FakeMessage:
     offset: int
     tp: tuple[str, int] = ("log", 0)
@@ -191,7 +192,9 @@ async def test_nothing_is_admitted_once_the_group_rebalances() -> None:
     h.app.consumer._committed_offset.clear()
     h.app.rebalancing = True
     h.app.consumer._committed_offset["log", 0] = None
+    h.app.consumer._unacked_messages = {FakeMessage(11), FakeMessage(12)}
     assert await h.admit(12) is None
+    assert h.app.consumer._unacked_messages == {FakeMessage(11)}, "the rebalance waits for what is in hand alone"
 
 
 async def test_the_window_counts_weights_and_lets_a_heavy_event_in_alone() -> None:
