@@ -7,12 +7,15 @@ stored one inside Redis, so that no writer, however late, puts an older answer o
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
 _TAIL: Final = re.compile(rb'"generation":(\d+),"version":(\d+)\}$')
 _TAIL_BYTES: Final = 64
+SCAN_KEYS: Final = 500
+"""That Redis looks at in one go, while nobody else is served."""
 
 # A value without that tail (the predecessor's, or one of another type) has no version and is replaced.
 _PUT: Final = r"""
@@ -36,6 +39,11 @@ def stored_position(answer: bytes) -> tuple[int, int] | None:
     """(generation, version) of an answer's bytes, None when they are not ours."""
     match = _TAIL.search(answer[-_TAIL_BYTES:])
     return (int(match[1]), int(match[2])) if match else None
+
+
+def same_but_for_generation(answer: bytes, other: bytes) -> bool:
+    """Whether two answers say the same, of the same version."""
+    return _TAIL.sub(rb'"version":\2}', answer) == _TAIL.sub(rb'"version":\2}', other)
 
 
 class AnswerCache:
@@ -62,6 +70,17 @@ class AnswerCache:
         stored = await self._put(keys=[self.key(pet_id)], args=[answer, generation, version, self._ttl_seconds])
         return bool(stored)
 
+    async def pets(self) -> AsyncIterator[str]:
+        """The pets under whose keys something is cached, ours or not; one may be told more than once."""
+        prefix = self.key("")
+        async for key in self._redis.scan_iter(match=_literally(prefix) + "*", count=SCAN_KEYS):
+            yield (key.decode() if isinstance(key, bytes) else key).removeprefix(prefix)
+
     async def invalidate(self, pet_id: str) -> bool:
         """Drop the cached answer; False when there was none."""
         return bool(await self._redis.delete(self.key(pet_id)))
+
+
+def _literally(text: str) -> str:
+    """The text as a pattern of Redis that matches itself."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", text)

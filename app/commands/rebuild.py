@@ -12,10 +12,12 @@ from faust.cli import option
 from app.commands.command import SettingsCommand
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
+from projections.shadow.history import parse_start
 from schemas.errors import InvalidInput
 from schemas.ids import check_id
 
-PROJECTIONS: Final = ("postgres", "tables")
+PROJECTIONS: Final = ("postgres", "redis", "tables")
+ANSWERS_PER_SECOND: Final = 500.0
 USAGE_EXIT_CODE: Final = 2
 
 
@@ -33,8 +35,10 @@ class rebuild(SettingsCommand):
 
     \b
     --projection postgres  the tables that callers read (unless given)
+    --projection redis     the cached answers, at once; with --dry-run only compared
     --projection tables    the fold's own, as another generation that takes over
     --pet PET              postgres, one pet: compare; with --swap put its rows in place
+    --from VERSION|TIME    postgres: where history begins; trimmed versions from there on can be read again
 
     Exit code 1: something differs, or it could not be done.
     """
@@ -46,6 +50,14 @@ class rebuild(SettingsCommand):
         option("--give-up", "verb", flag_value="give-up", help="Remove a shadow that was begun."),
         option("--dry-run", "verb", flag_value="dry-run", help="Only say what would be done."),
         option("--pet", "pet_id", help="Only this pet's rows."),
+        option("--from", "start", metavar="VERSION|TIME", help="Where history begins; unless given, at 1."),
+        option(
+            "--rate",
+            type=click.FloatRange(min=0, min_open=True),
+            default=ANSWERS_PER_SECOND,
+            show_default=True,
+            help="redis: most answers a second.",
+        ),
         option(
             "--accept-versions",
             is_flag=True,
@@ -58,30 +70,35 @@ class rebuild(SettingsCommand):
 
     def execute(self, settings: Settings) -> int:
         """Do what the options say."""
-        from app.rebuild.run import run, run_fold
+        from app.rebuild.run import run, run_cache, run_fold
 
+        projection, pet_id, accepts = (self.kwargs[name] for name in ("projection", "pet_id", "accept_versions"))
         verb: Any = self.kwargs["verb"] or "build"
-        how = {"processes": self.kwargs["processes"], "as_json": self.kwargs["as_json"], "out": sys.stdout}
-        tables, accepts = self.kwargs["projection"] == "tables", self.kwargs["accept_versions"]
-        pet_id = self.kwargs["pet_id"]
-        if problem := _problem(verb, tables=tables, accepts=accepts, pet_id=pet_id):
-            print(f"Error: {problem}", file=sys.stderr)
+        try:
+            _check(projection, verb, accepts=accepts, pet_id=pet_id, start=self.kwargs["start"])
+            start = parse_start(self.kwargs["start"]) if self.kwargs["start"] is not None else None
+        except (click.UsageError, InvalidInput) as error:
+            print(f"Error: {error}", file=sys.stderr)
             return USAGE_EXIT_CODE
         configure_logging("WARNING", settings.app_name, "rebuild")
-        if tables:
-            return asyncio.run(run_fold(settings, verb, accept_versions=accepts, **how))
-        return asyncio.run(run(settings, verb, pet_id=pet_id, **how))
+        how: dict[str, Any] = {"as_json": self.kwargs["as_json"], "out": sys.stdout}
+        processes = self.kwargs["processes"]
+        if projection == "redis":
+            return asyncio.run(run_cache(settings, verb, rate=self.kwargs["rate"], **how))
+        if projection == "tables":
+            return asyncio.run(run_fold(settings, verb, accept_versions=accepts, processes=processes, **how))
+        return asyncio.run(run(settings, verb, pet_id=pet_id, start=start, processes=processes, **how))
 
 
-def _problem(verb: str, *, tables: bool, accepts: bool, pet_id: str | None) -> str:
-    """What is wrong with the options, if anything."""
-    if accepts and not (tables and verb in ("swap", "rollback")):
-        return "--accept-versions goes with --projection tables and --swap or --rollback"
+def _check(projection: str, verb: str, *, accepts: bool, pet_id: str | None, start: str | None) -> None:
+    """Raises UsageError or InvalidInput when the options do not go together."""
+    if accepts and not (projection == "tables" and verb in ("swap", "rollback")):
+        raise click.UsageError("--accept-versions goes with --projection tables and --swap or --rollback")
+    if projection == "redis" and verb not in ("build", "dry-run"):
+        raise click.UsageError("--projection redis knows --dry-run only: nothing is kept to be swapped")
     if pet_id is not None:
-        if tables or verb not in ("build", "swap"):
-            return "--pet goes with --projection postgres, alone or with --swap"
-        try:
-            check_id(pet_id, "--pet")
-        except InvalidInput as error:
-            return str(error)
-    return ""
+        if projection != "postgres" or verb not in ("build", "swap"):
+            raise click.UsageError("--pet goes with --projection postgres, alone or with --swap")
+        check_id(pet_id, "--pet")
+    if start is not None and (projection != "postgres" or verb != ("build" if pet_id is None else verb)):
+        raise click.UsageError("--from is given when rows are built: without --swap, or with --pet")

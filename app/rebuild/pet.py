@@ -18,6 +18,7 @@ from projections.answers import read_latest
 from projections.queries import load
 from projections.shadow import one_pet
 from projections.shadow.compare import Comparison, compare_pet
+from projections.shadow.history import leave_out
 from projections.shadow.reading import log_end, read
 from projections.shadow.swap import begin_generation
 from schemas.answers import encode_answer
@@ -71,6 +72,9 @@ class PetRebuild:
             raise StopProcess(
                 f"{self._pet_id}: a version cannot be written ({error}): a release that can write it must rebuild"
             ) from error
+        if self._place.start is not None:
+            left_out = await leave_out(connection, one_pet.SCHEMA, self._place.start)
+            self._display.say("left out", versions=left_out)
         found = await compare_pet(connection, one_pet.SCHEMA, self._pet_id)
         self._display.compared(found)
         return found

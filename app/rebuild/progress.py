@@ -57,7 +57,7 @@ class Display:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]} events/s"),
+            TextColumn("{task.fields[rate]}/s"),
             TimeRemainingColumn(),
             console=self._console,
             disable=as_json,
@@ -87,22 +87,38 @@ class Display:
             tally.told(mark)
             if time.monotonic() >= self._next:
                 self._next = time.monotonic() + EVERY_SECONDS
-                self._show(tally.figures())
+                self._show_copying(tally)
 
         return told
 
-    def end(self, tally: Tally) -> None:
-        """Show the last figures and take the bar away."""
-        self._show(tally.figures())
+    def step(self, name: str, done: int, total: int, seconds: float) -> None:
+        """How far something is that is not about partitions, at most once a second; then `stop`."""
+        if done < total and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + EVERY_SECONDS
+        rate = done / seconds if seconds > 0 else 0.0
+        left = round((total - done) * seconds / done, 1) if done else None
+        figures = {"done": done, "total": total, "per_second": round(rate, 1), "seconds_left": left}
+        self._show(name, f"{rate:,.0f}", figures)
+
+    def stop(self) -> None:
+        """Take the bar away."""
         self._bar.stop()
 
-    def _show(self, figures: dict[str, Any]) -> None:
+    def end(self, tally: Tally) -> None:
+        """Show the last figures and take the bar away."""
+        self._show_copying(tally)
+        self._bar.stop()
+
+    def _show_copying(self, tally: Tally) -> None:
+        figures = tally.figures()
+        self._show("copying", f"{figures['events_per_second']:,.0f} events", figures)
+
+    def _show(self, name: str, rate: str, figures: dict[str, Any]) -> None:
         if self._as_json:
-            print(json.dumps({"step": "copying", **figures}), file=self._out, flush=True)
+            print(json.dumps({"step": name, **figures}), file=self._out, flush=True)
             return
         if self._task is None:
             self._bar.start()
-            self._task = self._bar.add_task("copying", total=None, rate=0)
-        self._bar.update(
-            self._task, completed=figures["done"], total=figures["total"], rate=f"{figures['events_per_second']:,.0f}"
-        )
+            self._task = self._bar.add_task(name, total=None, rate="0")
+        self._bar.update(self._task, completed=figures["done"], total=figures["total"], rate=rate)

@@ -24,6 +24,7 @@ from projections.shadow import runs, schema
 from projections.shadow.bulk import BulkJob, copy_partition
 from projections.shadow.catch_up import CatchUp
 from projections.shadow.compare import Comparison, compare
+from projections.shadow.history import leave_out
 from projections.shadow.runs import Run
 from projections.shadow.snapshots import write_snapshots
 from projections.shadow.swap import bring_kept_forward, roll_back, swap
@@ -130,6 +131,9 @@ class Rebuild:
         await schema.index(connection, shadow)
         snapshots = await write_snapshots(connection, shadow)
         self._display.say("indexed", snapshots=snapshots)
+        if self._place.start is not None:
+            left_out = await leave_out(connection, shadow, self._place.start)
+            self._display.say("left out", versions=left_out)
         found = await runs.last(connection, ("building", "built"))
         assert found is not None, "the run was begun under our lock"
         return found

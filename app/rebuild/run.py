@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Literal, TextIO
 
 from aiokafka.errors import KafkaError
@@ -12,6 +13,7 @@ from redis.exceptions import RedisError
 
 from app.clients import open_redis
 from app.fold_generations import read_standing
+from app.rebuild.cache import CacheRebuild
 from app.rebuild.estimate import estimate, estimate_fold
 from app.rebuild.fold.rebuild import FoldRebuild
 from app.rebuild.pet import PetRebuild
@@ -21,6 +23,7 @@ from app.rebuild.rebuild import Rebuild
 from app.settings import Settings
 from projections.away import POSTGRES_ERRORS
 from projections.cache import AnswerCache
+from projections.shadow.history import Start
 from schemas.errors import StopProcess, UnknownVersion
 
 Verb = Literal["build", "swap", "rollback", "give-up", "dry-run"]
@@ -60,30 +63,50 @@ def _told() -> Iterator[None]:
 
 
 async def run(
-    settings: Settings, verb: Verb, *, processes: int, as_json: bool, out: TextIO, pet_id: str | None = None
+    settings: Settings,
+    verb: Verb,
+    *,
+    processes: int,
+    as_json: bool,
+    out: TextIO,
+    pet_id: str | None = None,
+    start: Start | None = None,
 ) -> int:
     """Do it and print it; returns the exit code. Raises StopProcess when it cannot be done.
 
-    `pet_id`: only this pet; verbs are then ``build`` and ``swap``.
+    `pet_id`: only this pet; verbs are then ``build`` and ``swap``. `start`: where history is to begin.
     """
     display = Display(out, as_json=as_json)
-    with _told():
-        folds = (await read_standing(settings)).live
+    async with _place(settings, processes) as opened:
+        place = replace(opened, start=start)
+        if pet_id is not None:
+            return await _do_pet(PetRebuild(place, display, pet_id), verb)
+        return await _do(Rebuild(place, display), verb, place, display)
+
+
+async def run_cache(settings: Settings, verb: Verb, *, rate: float, as_json: bool, out: TextIO) -> int:
+    """Make the cached answers anew, or with the verb ``dry-run`` compare them; as `run`."""
+    async with _place(settings, 1) as place:
+        differing = await CacheRebuild(place, Display(out, as_json=as_json), rate).run(dry=verb == "dry-run")
+    return 1 if differing else 0
+
+
+@asynccontextmanager
+async def _place(settings: Settings, processes: int) -> AsyncIterator[Place]:
+    """Where everything is, and what ends a rebuild in one line."""
     redis = open_redis(settings)
-    place = Place(
-        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
-        database_url=settings.database_url.get_secret_value(),
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        topics=settings.topics(),
-        state=settings.data_dir / "rebuild",
-        processes=processes if processes > 0 else os.cpu_count() or 1,
-        sent_before={int(partition): end for partition, end in folds.versions_ends.items()},
-    )
     try:
         with _told():
-            if pet_id is not None:
-                return await _do_pet(PetRebuild(place, display, pet_id), verb)
-            return await _do(Rebuild(place, display), verb, place, display)
+            folds = (await read_standing(settings)).live
+            yield Place(
+                cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
+                database_url=settings.database_url.get_secret_value(),
+                bootstrap_servers=settings.kafka_bootstrap_servers,
+                topics=settings.topics(),
+                state=settings.data_dir / "rebuild",
+                processes=processes if processes > 0 else os.cpu_count() or 1,
+                sent_before={int(partition): end for partition, end in folds.versions_ends.items()},
+            )
     except RedisError as error:
         raise StopProcess(
             f"Redis: {type(error).__name__}: {error}; the rows are in place, but cached answers of the rows before are"

@@ -1,14 +1,13 @@
--- One pet ($1) in both schemas: the oldest live version that is not pinned, and the last of each; null where one has none.
+-- One pet ($1) in one schema: its oldest version that is not pinned, or its last; and its last. Null where it has none.
 SELECT
     coalesce(
-        (
-            SELECT min(v.version) FROM {live}.pet_clusters AS v
-            WHERE v.pet_id = $1
-              AND NOT EXISTS (
-                  SELECT FROM {live}.pinned_versions AS pin WHERE pin.pet_id = v.pet_id AND pin.version = v.version
-              )
+        min(v.version) FILTER (
+            WHERE NOT EXISTS (
+                SELECT FROM {live}.pinned_versions AS pin WHERE pin.pet_id = v.pet_id AND pin.version = v.version
+            )
         ),
-        (SELECT max(version) FROM {live}.pet_clusters WHERE pet_id = $1)
+        max(v.version)
     ) AS oldest,
-    (SELECT max(version) FROM {live}.pet_clusters WHERE pet_id = $1) AS live_last,
-    (SELECT max(version) FROM {shadow}.pet_clusters WHERE pet_id = $1) AS shadow_last
+    max(v.version) AS last
+FROM {schema}.pet_clusters AS v
+WHERE v.pet_id = $1

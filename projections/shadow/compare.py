@@ -1,6 +1,7 @@
 """What differs between the live rows and the shadow's, pet by pet, at a version that both have.
 
-Rows that retention has taken from the live tables are left out: a pet is compared from its oldest live version on.
+Rows that one side has left out are left out, as retention does in the live tables: a pet is compared from the oldest
+version on that both have.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ async def compare(connection: Any, shadow: str) -> Comparison:
 async def compare_pet(connection: Any, shadow: str, pet_id: str) -> Comparison:
     """Compare one pet, inside the caller's transaction."""
     found = Comparison(0, 0, [])
-    statement = load("read_pet_bounds").replace("{shadow}", shadow).replace("{live}", LIVE)
-    row = await connection.fetchrow(statement, pet_id)
-    both = row["live_last"] is not None and row["shadow_last"] is not None
-    common = min(row["live_last"], row["shadow_last"]) if both else 0
-    await _compare_some(connection, shadow, [(pet_id, row["oldest"] or 0, common)], found)
+    live, theirs = [await connection.fetchrow(_bounds(name), pet_id) for name in (LIVE, shadow)]
+    if live["last"] is None or theirs["last"] is None:
+        bounds = (pet_id, 0, 0)
+    else:
+        bounds = (pet_id, max(live["oldest"], theirs["oldest"]), min(live["last"], theirs["last"]))
+    await _compare_some(connection, shadow, [bounds], found)
     return found
 
 
@@ -105,3 +107,7 @@ async def _first_version(connection: Any, shadow: str, pet_id: str, oldest: int,
 
 def _digests(schema: str) -> str:
     return load("digest_pets").replace("{schema}", schema)
+
+
+def _bounds(schema: str) -> str:
+    return load("read_pet_bounds").replace("{schema}", schema).replace("{live}", LIVE)
