@@ -18,6 +18,7 @@ from schemas.ids import check_id
 
 PROJECTIONS: Final = ("postgres", "redis", "tables")
 ANSWERS_PER_SECOND: Final = 500.0
+MESSAGES_PER_SECOND: Final = 50.0
 USAGE_EXIT_CODE: Final = 2
 
 
@@ -37,6 +38,7 @@ class rebuild(SettingsCommand):
     --projection postgres  the tables that callers read (unless given)
     --projection redis     the cached answers, at once; with --dry-run only compared
     --projection tables    the fold's own, as another generation that takes over
+    --republish            nothing is built: snapshots of current versions are sent to media.clusters.updated again
     --pet PET              postgres, one pet: compare; with --swap put its rows in place
     --from VERSION|TIME    postgres: where history begins; trimmed versions from there on can be read again
 
@@ -49,14 +51,14 @@ class rebuild(SettingsCommand):
         option("--rollback", "verb", flag_value="rollback", help="Put back what the last swap has replaced."),
         option("--give-up", "verb", flag_value="give-up", help="Remove a shadow that was begun."),
         option("--dry-run", "verb", flag_value="dry-run", help="Only say what would be done."),
+        option("--republish", "verb", flag_value="republish", help="Send current snapshots again; nothing is built."),
         option("--pet", "pet_id", help="Only this pet's rows."),
         option("--from", "start", metavar="VERSION|TIME", help="Where history begins; unless given, at 1."),
         option(
             "--rate",
             type=click.FloatRange(min=0, min_open=True),
-            default=ANSWERS_PER_SECOND,
-            show_default=True,
-            help="redis: most answers a second.",
+            help=f"Most a second: answers with redis ({ANSWERS_PER_SECOND:g}), messages with --republish"
+            f" ({MESSAGES_PER_SECOND:g}).",
         ),
         option(
             "--accept-versions",
@@ -70,7 +72,7 @@ class rebuild(SettingsCommand):
 
     def execute(self, settings: Settings) -> int:
         """Do what the options say."""
-        from app.rebuild.run import run, run_cache, run_fold
+        from app.rebuild.run import run, run_cache, run_fold, run_republish
 
         projection, pet_id, accepts = (self.kwargs[name] for name in ("projection", "pet_id", "accept_versions"))
         verb: Any = self.kwargs["verb"] or "build"
@@ -83,8 +85,11 @@ class rebuild(SettingsCommand):
         configure_logging("WARNING", settings.app_name, "rebuild")
         how: dict[str, Any] = {"as_json": self.kwargs["as_json"], "out": sys.stdout}
         processes = self.kwargs["processes"]
+        rate = self.kwargs["rate"]
+        if verb == "republish":
+            return asyncio.run(run_republish(settings, rate=rate or MESSAGES_PER_SECOND, pet_id=pet_id or "", **how))
         if projection == "redis":
-            return asyncio.run(run_cache(settings, verb, rate=self.kwargs["rate"], **how))
+            return asyncio.run(run_cache(settings, verb, rate=rate or ANSWERS_PER_SECOND, **how))
         if projection == "tables":
             return asyncio.run(run_fold(settings, verb, accept_versions=accepts, processes=processes, **how))
         return asyncio.run(run(settings, verb, pet_id=pet_id, start=start, processes=processes, **how))
@@ -94,11 +99,14 @@ def _check(projection: str, verb: str, *, accepts: bool, pet_id: str | None, sta
     """Raises UsageError or InvalidInput when the options do not go together."""
     if accepts and not (projection == "tables" and verb in ("swap", "rollback")):
         raise click.UsageError("--accept-versions goes with --projection tables and --swap or --rollback")
-    if projection == "redis" and verb not in ("build", "dry-run"):
+    if projection == "redis" and verb not in ("build", "dry-run", "republish"):
         raise click.UsageError("--projection redis knows --dry-run only: nothing is kept to be swapped")
     if pet_id is not None:
-        if projection != "postgres" or verb not in ("build", "swap"):
-            raise click.UsageError("--pet goes with --projection postgres, alone or with --swap")
+        if projection != "postgres" or verb not in ("build", "swap", "republish"):
+            raise click.UsageError("--pet goes with --projection postgres, alone or with --swap, and with --republish")
         check_id(pet_id, "--pet")
-    if start is not None and (projection != "postgres" or verb != ("build" if pet_id is None else verb)):
+    if verb == "republish" and projection != "postgres":
+        raise click.UsageError("--republish builds nothing: it goes without --projection")
+    builds = ("build",) if pet_id is None else ("build", "swap")
+    if start is not None and (projection != "postgres" or verb not in builds):
         raise click.UsageError("--from is given when rows are built: without --swap, or with --pet")

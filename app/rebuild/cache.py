@@ -7,11 +7,11 @@ that has read the rows before puts an older generation's back.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from typing import Any, Final
 
+from app.rebuild.pace import Pace
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from app.rebuild.turn import alone
@@ -29,7 +29,7 @@ class CacheRebuild:
     def __init__(self, place: Place, display: Display, rate: float) -> None:
         self._place = place
         self._display = display
-        self._rate = rate
+        self._pace = Pace(rate)
         self._found: Counter[str] = Counter()
 
     async def run(self, *, dry: bool = False) -> int:
@@ -44,7 +44,7 @@ class CacheRebuild:
             pets = sorted({pet async for pet in self._place.cache.pets()})
             began = time.monotonic()
             for number, pet_id in enumerate(pets, start=1):
-                await asyncio.sleep(max(0.0, began + number / self._rate - time.monotonic()))
+                await self._pace.turn()
                 await self._one(connection, pet_id, dry=dry)
                 self._display.step("caching", number, len(pets), time.monotonic() - began)
             self._display.stop()

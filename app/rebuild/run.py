@@ -20,13 +20,14 @@ from app.rebuild.pet import PetRebuild
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from app.rebuild.rebuild import Rebuild
+from app.rebuild.republish import Republish
 from app.settings import Settings
 from projections.away import POSTGRES_ERRORS
 from projections.cache import AnswerCache
 from projections.shadow.history import Start
 from schemas.errors import StopProcess, UnknownVersion
 
-Verb = Literal["build", "swap", "rollback", "give-up", "dry-run"]
+Verb = Literal["build", "swap", "rollback", "give-up", "dry-run", "republish"]
 
 
 async def run_fold(
@@ -89,6 +90,15 @@ async def run_cache(settings: Settings, verb: Verb, *, rate: float, as_json: boo
     async with _place(settings, 1) as place:
         differing = await CacheRebuild(place, Display(out, as_json=as_json), rate).run(dry=verb == "dry-run")
     return 1 if differing else 0
+
+
+async def run_republish(settings: Settings, *, rate: float, pet_id: str, as_json: bool, out: TextIO) -> int:
+    """Send the snapshots of current versions again; `pet_id`: of one pet only, unless empty. As `run`."""
+    async with _place(settings, 1) as place:
+        sent = await Republish(settings, place, Display(out, as_json=as_json), rate, pet_id).run()
+    if pet_id and not sent:
+        raise StopProcess(f"the fold has no version of {pet_id}")
+    return 0
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ PLAIN: dict[str, Any] = {"accepts": False, "pet_id": None, "start": None}
         *(("redis", verb, {}) for verb in ("build", "dry-run")),
         *(("postgres", verb, {"pet_id": "rex", "start": "3"}) for verb in ("build", "swap")),
         ("postgres", "build", {"start": "3"}),
+        *(("postgres", "republish", options) for options in ({}, {"pet_id": "rex"})),
     ],
 )
 def test_what_goes_together(projection: str, verb: str, options: dict[str, Any]) -> None:
@@ -37,6 +38,8 @@ def test_what_goes_together(projection: str, verb: str, options: dict[str, Any])
         *(("postgres", verb, {"pet_id": "rex"}, "--pet goes with") for verb in ("rollback", "give-up", "dry-run")),
         *((name, "build", {"pet_id": "rex"}, "--pet goes with") for name in ("redis", "tables")),
         *(("postgres", verb, {"start": "3"}, "--from is given when") for verb in ("swap", "rollback", "dry-run")),
+        *((name, "republish", {}, "--republish builds nothing") for name in ("redis", "tables")),
+        ("postgres", "republish", {"pet_id": "rex", "start": "3"}, "--from is given when"),
         *((name, "build", {"start": "3"}, "--from is given when") for name in ("redis", "tables")),
     ],
 )
