@@ -192,6 +192,32 @@ async def test_a_generation_that_has_handed_over_is_brought_forward_and_takes_it
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("step", ["wait_until_empty", "commit_for", "shutil.rmtree"])
+async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    await rig.publish(30)
+    await rig.fold_without_workers()
+    work, _ = rig.work()
+    await work.build()
+
+    def cut(*_: Any, **__: Any) -> Any:
+        raise InterruptedError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(f"app.rebuild.fold.rebuild.{step}", cut)
+        with pytest.raises(InterruptedError):
+            await work.swap()
+    found = await read_standing(rig.settings)
+    assert (found.live.generation, found.handing_over) == ((2, False) if step == "shutil.rmtree" else (1, True))
+    if found.handing_over:
+        with pytest.raises(StopProcess, match="nobody folds"):
+            await work.build()
+        assert await work.swap() == 2
+    await rig.until_folded()
+    await check_turn(rig.settings, 2)
+    assert_same_state(await rig.rows(2), (await rig.offline()).rows)
+
+
+@pytest.mark.usefixtures("here")
 async def test_workers_that_do_not_end_keep_the_live_generation(rig: FoldRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold_rebuild, "MARGIN_SECONDS", 1.0)
     quick = ("shutdown_seconds", "kafka_session_timeout_seconds")
