@@ -64,9 +64,12 @@ class Display:
         )
         self._task: Any = None
         self._next = 0.0
+        self.listener: Callable[[str, dict[str, Any]], None] = lambda step, details: None
+        """Told of each step and its figures, too."""
 
     def say(self, step: str, **details: Any) -> None:
         """A step and what came of it."""
+        self.listener(step, details)
         if self._as_json:
             print(json.dumps({"step": step, **details}), file=self._out, flush=True)
         else:
@@ -115,6 +118,7 @@ class Display:
         self._show("copying", f"{figures['events_per_second']:,.0f} events", figures)
 
     def _show(self, name: str, rate: str, figures: dict[str, Any]) -> None:
+        self.listener(name, figures)
         if self._as_json:
             print(json.dumps({"step": name, **figures}), file=self._out, flush=True)
             return

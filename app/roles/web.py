@@ -22,6 +22,7 @@ from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.reader import ClusterReader
+from projections.rebuild_progress import ProgressBoard
 
 
 def _now() -> datetime:
@@ -81,6 +82,7 @@ def run(settings: Settings) -> None:
         redis_ping=redis.ping,
         kafka_ping=producer.ping,
         clock=_now,
+        rebuilds=ProgressBoard(redis, settings.namespace).list,
         peers=PeerReadiness(settings.readyz_peers),
         timeout=settings.web_store_timeout_seconds,
         metrics=role.metrics,

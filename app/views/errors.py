@@ -64,6 +64,9 @@ TOO_MANY_LETTERS: Final = ErrorCode(
     "too_many_letters", 409, "The filter takes more letters than one request may act on; `count` says how many."
 )
 STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does not answer; try again later.")
+PROGRESS_UNAVAILABLE: Final = ErrorCode(
+    "progress_unavailable", 503, "Redis does not answer; a rebuild goes on without."
+)
 KAFKA_UNAVAILABLE: Final = ErrorCode(
     "kafka_unavailable", 503, "Kafka did not confirm in time; send the same again, a repeat changes nothing."
 )
@@ -83,6 +86,7 @@ CATALOGUE: Final = (
     COUNT_CHANGED,
     TOO_MANY_LETTERS,
     STORE_UNAVAILABLE,
+    PROGRESS_UNAVAILABLE,
     KAFKA_UNAVAILABLE,
 )
 

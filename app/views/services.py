@@ -15,6 +15,7 @@ from app.telemetry.health import Check, Readiness
 from app.telemetry.metrics import Metrics
 from projections.history import HistoryReader
 from projections.reader import JobRow
+from projections.rebuild_progress import RebuildProgress
 from schemas.answers import ClusterAnswer
 from schemas.commands import EmbedImages
 from schemas.errors import RetryLater
@@ -80,6 +81,11 @@ async def no_peers() -> dict[str, Check]:
     return {}
 
 
+async def no_rebuilds() -> list[RebuildProgress]:
+    """No rebuild was ever begun."""
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class WebServices:
     """The collaborators of the views. `timeout`: seconds that one call of a store may take."""
@@ -93,5 +99,6 @@ class WebServices:
     kafka_ping: Callable[[], Awaitable[object]]
     clock: Callable[[], datetime]
     peers: Readiness = no_peers
+    rebuilds: Callable[[], Awaitable[list[RebuildProgress]]] = no_rebuilds
     timeout: float = 5.0
     metrics: Metrics = field(default_factory=Metrics)

@@ -63,6 +63,7 @@ READ: Final = (
     "pets/{pet_id}/versions",
     "pets/{pet_id}/images/{image_id}",
     "jobs",
+    "rebuilds",
 )
 """Routes below /internal of which some generated request is to be answered with data."""
 

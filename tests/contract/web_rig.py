@@ -28,6 +28,7 @@ from projections.history import HistoryReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
 from projections.reader import ClusterReader
+from projections.rebuild_progress import ProgressBoard
 from schemas.topics import Topics
 from schemas.versions import PetVersion
 
@@ -139,6 +140,7 @@ async def serving(
             redis_ping=redis.ping,
             kafka_ping=producer.ping,
             clock=_now,
+            rebuilds=ProgressBoard(redis, "test.clusters").list,
             peers=PeerReadiness(peers),
             timeout=TIMEOUT_SECONDS,
             metrics=metrics,

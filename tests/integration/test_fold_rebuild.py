@@ -35,8 +35,10 @@ from tests.integration.generations_rig import FoldRig, assert_same_state, partit
 
 
 @pytest.fixture
-async def rig(kafka: KafkaServer, topics: Topics, database_url: str, tmp_path: Path) -> AsyncIterator[FoldRig]:
-    made = FoldRig(kafka.bootstrap_servers, topics, database_url, tmp_path)
+async def rig(
+    kafka: KafkaServer, topics: Topics, database_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[FoldRig]:
+    made = FoldRig(kafka.bootstrap_servers, topics, database_url, tmp_path, redis_url)
     await made.prepare()
     yield made
     await made.close()
@@ -82,7 +84,8 @@ async def test_killed_in_the_middle_and_handed_over_under_load(rig: FoldRig) -> 
     await rig.publish(30)
     await rig.until_folded()
     assert (await rig.group()).endswith("media-fold-2")
-    await rig.audit(2)
+    await rig.audit()
+    await rig.audit_hand_over()
 
 
 async def _jobs_all_the_time(rig: FoldRig) -> None:

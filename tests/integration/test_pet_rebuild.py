@@ -24,6 +24,7 @@ from projections.cache import AnswerCache
 from projections.migrate import upgrade
 from projections.postgres import SNAPSHOT_EVERY, apply_version
 from projections.queries import load
+from projections.rebuild_progress import ProgressBoard
 from projections.shadow import one_pet, runs, schema
 from projections.shadow.history import Start
 from schemas.answers import encode_answer
@@ -209,5 +210,8 @@ async def test_the_command(rows: Rows) -> None:
     assert (code, json.loads(out.splitlines()[-1])["differing"]) == (0, 0), error
     await damage(rows.connection)
     assert (await command(PET, "--swap"))[0] == 0
+    async with Redis.from_url(rows.redis_url) as redis:
+        (kept,) = await ProgressBoard(redis, rows.rig.settings.namespace).list()
+    assert (kept.projection, kept.state, kept.step, kept.details["pet"]) == ("postgres", "ended", "cached", PET)
     code, out, error = await command("a/b")
     assert (code, out, error[:13]) == (2, "", "Error: --pet:")
