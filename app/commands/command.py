@@ -20,6 +20,11 @@ class SettingsCommand(AppCommand):
     abstract: ClassVar[bool] = True
     options: ClassVar[list[Any]] = []
 
+    def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
+        # A raw docstring's \b is two characters; click looks for one, ahead of lines that it is not to fold.
+        cls.__doc__ = (cls.__doc__ or "").replace("\\b\n", "\b\n")
+        super().__init_subclass__(*args, **kwargs)
+
     def run_using_worker(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Load the settings and call `execute`."""
         try:

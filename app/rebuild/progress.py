@@ -53,19 +53,22 @@ class Display:
         self._out = out
         self._as_json = as_json
         self._console = Console(file=out, highlight=False)
-        self._bar = Progress(
+        self._bar = self._new_bar(disable=as_json)
+        self._task: Any = None
+        self._next = 0.0
+        self.listener: Callable[[str, dict[str, Any]], None] = lambda step, details: None
+        """Told of each step and its figures, too."""
+
+    def _new_bar(self, *, disable: bool) -> Progress:
+        return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}/s"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=as_json,
+            disable=disable,
         )
-        self._task: Any = None
-        self._next = 0.0
-        self.listener: Callable[[str, dict[str, Any]], None] = lambda step, details: None
-        """Told of each step and its figures, too."""
 
     def say(self, step: str, **details: Any) -> None:
         """A step and what came of it."""
@@ -105,13 +108,14 @@ class Display:
         self._show(name, f"{rate:,.0f}", figures)
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Leave the bar as it is; what comes next gets another one."""
         self._bar.stop()
+        self._bar, self._task = self._new_bar(disable=self._as_json), None
 
     def end(self, tally: Tally) -> None:
-        """Show the last figures and take the bar away."""
+        """Show the last figures and leave the bar as it is."""
         self._show_copying(tally)
-        self._bar.stop()
+        self.stop()
 
     def _show_copying(self, tally: Tally) -> None:
         figures = tally.figures()
