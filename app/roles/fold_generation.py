@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from mode import Service
 
@@ -24,7 +24,7 @@ from app.fold_generations import read_standing
 from app.roles.role import Role
 from app.settings import Settings
 from app.telemetry.health import Check
-from projections.shadow.reading import log_consumer, log_end
+from projections.shadow.reading import log_end
 from schemas.errors import StopProcess
 from schemas.generations import GENERATION_PARTITION, Generation, Standing, decode_generation, standing
 
@@ -113,7 +113,13 @@ class GenerationWatch(Service):
 
     async def _follow(self) -> None:
         records: list[Generation] = []
-        consumer = log_consumer(self._settings.kafka_bootstrap_servers)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            client_id="media-fold-generation",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=POLL_MS,
+        )
         await consumer.start()
         try:
             tp = TopicPartition(self._settings.topics().fold_generations.name, GENERATION_PARTITION)
