@@ -64,7 +64,7 @@ async def done(process: asyncio.subprocess.Process) -> list[dict[str, Any]]:
 async def test_killed_in_the_middle_and_handed_over_under_load(rig: FoldRig) -> None:
     for worker in ("one", "two"):
         rig.keep_worker(worker)
-    await rig.publish(450)
+    await rig.publish(300)
     await rig.until_folded()
 
     killed = await rig.rebuild("--processes", "1")
@@ -154,8 +154,6 @@ async def test_other_versions_are_told_and_taken_only_when_the_operator_says_so(
         await work.swap()
     assert not (await read_standing(rig.settings)).handing_over
     assert await work.swap(accept_versions=True) == 2
-    with pytest.raises(StopProcess, match="other versions"):
-        await work.roll_back()
 
 
 async def _change_live_head(rig: FoldRig, pet: str) -> None:
