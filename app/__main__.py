@@ -2,6 +2,7 @@
 
 from app.commands import (  # noqa: F401 - importing registers the commands
     backfill,
+    compare,
     dead_letters,
     pins,
     prepare,
@@ -9,6 +10,7 @@ from app.commands import (  # noqa: F401 - importing registers the commands
     retention,
     roles,
     seed,
+    verify,
 )
 from app.commands.command_line import command_line
 

@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Largest request body; a larger one is answered with 413."""
     web_store_timeout_seconds: Seconds = 5.0
     """How long a request waits for Redis, for Postgres and for Kafka's word, each."""
+    web_cache_timeout_seconds: Seconds = 0.5
+    """How long a read of current clusters waits for Redis before it asks Postgres."""
     internal_token: SecretStr = Field(
         default=SecretStr(DEFAULT_TOKEN),
         validation_alias=AliasChoices(*INTERNAL_TOKEN_NAMES),
@@ -196,6 +198,32 @@ class Settings(BaseSettings):
     retention_interval_seconds: Seconds = 3600.0
     """How often the projectors delete what is older."""
 
+    # Rollout; the order is that of the checks between them
+    project_postgres: bool = True
+    """Whether the role `project` writes Postgres, sweeps and trims. Off, it rests; on again, it goes on where it
+    was."""
+    project_redis: bool = Field(default=True, validate_default=True)
+    """Whether the role `project` brings new answers to Redis. Needs `PROJECT_POSTGRES`, since they are made from its
+    rows."""
+    read_unwritten: bool = False
+    """Allow reading a store that is not written: answers stand still, those of Redis for up to
+    `CLUSTER_TTL_SECONDS`."""
+    read_postgres: bool = Field(default=True, validate_default=True)
+    """Whether the API reads Postgres. Off, it answers from Redis alone; all that needs Postgres is answered with 503,
+    code `reading_off`."""
+    read_redis: bool = Field(default=True, validate_default=True)
+    """Whether the API reads current answers from Redis, and puts there what it had to take from Postgres."""
+
+    # Comparison with the predecessor: `python -m app compare`
+    predecessor_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    """Base URL of the predecessor's API."""
+    predecessor_token: SecretStr = Field(default_factory=lambda known: known.get("internal_token", SecretStr("")))
+    """What the predecessor takes as `X-Internal-Token`. Default `INTERNAL_TOKEN`."""
+    predecessor_redis_url: SecretStr | None = None
+    """Redis with the predecessor's answers, where its API is not to be asked."""
+    predecessor_namespace: str = Field(default="sploot.media.clusters", min_length=1)
+    """Prefix of the predecessor's keys there."""
+
     # Images
     storage_service_url: str = Field(default="http://localhost:8000", pattern=r"^https?://[^\s]+$")
     """Storage service: `GET {url}/internal/images/{id}`."""
@@ -295,10 +323,28 @@ class Settings(BaseSettings):
             raise ValueError("the default token is refused outside ENVIRONMENT=local")
         return value
 
-    @field_validator("redis_url")
+    @field_validator("project_redis")
     @classmethod
-    def _redis_scheme(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
+    def _filled_from_postgres(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("project_postgres") is False:
+            raise ValueError("needs PROJECT_POSTGRES, whose rows answers are made from; set both to false")
+        return value
+
+    @field_validator("read_postgres", "read_redis")
+    @classmethod
+    def _written(cls, value: bool, info: ValidationInfo) -> bool:
+        writing = str(info.field_name).replace("read_", "project_")
+        if value and info.data.get(writing) is False and not info.data.get("read_unwritten"):
+            raise ValueError(
+                f"{writing.upper()} is false, so that answers would stand still; set this to false too, or"
+                " READ_UNWRITTEN to true"
+            )
+        return value
+
+    @field_validator("redis_url", "predecessor_redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
@@ -327,6 +373,11 @@ class Settings(BaseSettings):
         if sizes == (default.min_cluster_size, default.max_cluster_size):
             return default
         return Policy(policy_id="settings-{}-{}".format(*sizes), min_cluster_size=sizes[0], max_cluster_size=sizes[1])
+
+    def switches(self) -> dict[str, bool]:
+        """The switches of a rollout, as roles log them when they start."""
+        names = ("project_postgres", "project_redis", "read_postgres", "read_redis", "read_unwritten")
+        return {name: getattr(self, name) for name in names}
 
     def tokens(self) -> tuple[str, ...]:
         """The tokens that callers may send now."""

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from projections.grouped_gets import GroupedGets
+
 _TAIL: Final = re.compile(rb'"generation":(\d+),"version":(\d+)\}$')
 _TAIL_BYTES: Final = 64
 SCAN_KEYS: Final = 500
@@ -47,10 +49,13 @@ def same_but_for_generation(answer: bytes, other: bytes) -> bool:
 
 
 class AnswerCache:
-    """Answers under ``{namespace}:state:{pet_id}``. Every method raises redis.RedisError while Redis is away."""
+    """Answers under ``{namespace}:state:{pet_id}``. Every method raises redis.RedisError while Redis is away, and `get`
+    TimeoutError when it takes longer than `get_seconds`.
+    """
 
-    def __init__(self, redis: Redis, *, namespace: str, ttl_seconds: int) -> None:
+    def __init__(self, redis: Redis, *, namespace: str, ttl_seconds: int, get_seconds: float = 5.0) -> None:
         self._redis = redis
+        self._gets = GroupedGets(redis, seconds=get_seconds)
         self._namespace = namespace
         self._ttl_seconds = ttl_seconds
         self._put: Any = redis.register_script(_PUT)
@@ -61,7 +66,7 @@ class AnswerCache:
 
     async def get(self, pet_id: str) -> bytes | None:
         """The cached answer; None when there is none, or one that another service wrote."""
-        value = await self._redis.get(self.key(pet_id))
+        value = await self._gets.get(self.key(pet_id))
         answer = value.encode() if isinstance(value, str) else value
         return answer if answer is not None and stored_position(answer) else None
 
@@ -75,6 +80,10 @@ class AnswerCache:
         prefix = self.key("")
         async for key in self._redis.scan_iter(match=_literally(prefix) + "*", count=SCAN_KEYS):
             yield (key.decode() if isinstance(key, bytes) else key).removeprefix(prefix)
+
+    async def ping(self) -> None:
+        """Returns when Redis answers."""
+        await self._redis.ping()
 
     async def invalidate(self, pet_id: str) -> bool:
         """Drop the cached answer; False when there was none."""

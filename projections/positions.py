@@ -1,7 +1,8 @@
 """Where the projector stands in each partition, stored beside its rows. Called by `projections.runner`.
 
 Two positions a partition: up to `written`, all records are in the rows, in the very transaction that wrote them; up to
-`cached`, all pets of a version were brought to the cache, too. Between the two, a restart only refreshes the cache.
+`cached`, all pets of a version were brought to the cache, too. Between the two, a restart only refreshes the cache:
+after a crash, and after a time in which the cache was not kept.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ CACHE: Final = "redis"
 
 @dataclass(slots=True)
 class Position:
-    """Next offsets of one partition."""
+    """Next offsets of one partition. `seen`: up to here this process has brought the pets to the cache, or remembers
+    them as stale.
+    """
 
     written: int
     cached: int
+    seen: int = 0
+
+    def __post_init__(self) -> None:
+        self.seen = self.resume
 
     @property
     def resume(self) -> int:
@@ -34,7 +41,7 @@ class Position:
 async def load_positions(
     connection: Any, partitions: Collection[TopicPartition], cached_topic: str
 ) -> dict[TopicPartition, Position]:
-    """The stored positions, 0 where nothing was stored; only `cached_topic` has one of the cache."""
+    """The stored positions, 0 where nothing was stored; only `cached_topic` has one of the cache, if any."""
     arguments = [(ROWS, tp.topic, tp.partition) for tp in partitions]
     await connection.executemany(load("insert_position"), arguments)
     written = await _read(connection, ROWS)

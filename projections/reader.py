@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
 from projections.answers import read_at, read_latest
+from projections.arrivals import JobNow
 from projections.cursors import decode_cursor, encode_cursor
 from projections.queries import load
 from schemas.answers import ClusterAnswer
@@ -82,6 +85,16 @@ class ClusterReader:
     async def jobs_by_id(self, job_id: str, pet_id: str | None = None) -> list[JobRow]:
         """The jobs that carry this id, newest first: of one pet at most one, without `pet_id` of up to 100 pets."""
         return [_job(row) for row in await self._pool.fetch(load("list_jobs_by_id"), job_id, pet_id)]
+
+    async def last_versions(self, pet_ids: Collection[str]) -> dict[str, int]:
+        """Each pet's last version, 0 for one that has none."""
+        rows = await self._pool.fetch(load("read_last_versions"), list(pet_ids))
+        return {row["pet_id"]: row["version"] for row in rows}
+
+    async def job_states(self, keys: Collection[UUID]) -> dict[UUID, JobNow]:
+        """The jobs that are known among these, by `schemas.ids.job_key`."""
+        rows = await self._pool.fetch(load("read_job_states"), list(keys))
+        return {row["id"]: JobNow(row["status"], row["version"]) for row in rows}
 
     async def ping(self) -> None:
         """Returns when Postgres answers."""

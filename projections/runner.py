@@ -36,6 +36,7 @@ from projections.records import RecordDecoder
 from projections.refresh import CacheRefresher
 from projections.telemetry import ProjectorMetrics
 from projections.text import moment
+from projections.uncached import Uncached
 from projections.waiting import Patience, Stopped, unless_set
 from schemas.errors import StopProcess
 from schemas.topics import Topics
@@ -56,7 +57,8 @@ COMMIT_TIMEOUT: Final = 5.0
 class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """Keeps the projection up to date from `start` to `stop`; `run` is the same for a caller that waits.
 
-    `pool`: an asyncpg pool of at least two connections. `replay`: see `projections.batches.Replay`. `dead_letter`: see
+    `pool`: an asyncpg pool of at least two connections. `cache`: None leaves Redis alone; a later projector that has
+    one brings it everything that was written meanwhile. `replay`: see `projections.batches.Replay`. `dead_letter`: see
     `projections.partition.DeadLetterSink`.
     """
 
@@ -66,7 +68,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         membership: Membership,
         topics: Topics,
         pool: Any,
-        cache: AnswerCache,
+        cache: AnswerCache | None,
         replay: Replay,
         dead_letter: DeadLetterSink,
         metrics: ProjectorMetrics | None = None,
@@ -82,6 +84,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             topics.deadletter.name,
             topics.deadletter_actions.name,
         ]
+        self._cached_topic = "" if cache is None else self._order[0]
         self._writer = PartitionWriter(
             pool=pool,
             decoder=RecordDecoder(topics),
@@ -90,7 +93,11 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
             terminal_topic=topics.deadletter.name,
             metrics=self._metrics,
         )
-        self._refresher = CacheRefresher(reader=ClusterReader(pool), cache=cache, metrics=self._metrics)
+        self._refresher = (
+            Uncached()
+            if cache is None
+            else CacheRefresher(reader=ClusterReader(pool), cache=cache, metrics=self._metrics)
+        )
         self._positions: dict[TopicPartition, Position] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._bookkeeping_at = 0.0
@@ -114,6 +121,12 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         if not assigned:
             return "joining the consumer group"
         return "" if all(tp in self._positions for tp in assigned) else "reading stored positions"
+
+    @property
+    def to_refresh(self) -> int:
+        """About how many versions stand in the rows and were not brought to the cache yet."""
+        behind = sum(at.written - at.seen for tp, at in self._positions.items() if tp.topic == self._cached_topic)
+        return max(behind, len(self._refresher.stale))
 
     async def start(self) -> None:
         """Begin in the background. An error that ends the loop is raised by `stop` and `wait`."""
@@ -184,14 +197,16 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         if not missing:
             return
         async with self._pool.acquire() as connection:
-            stored = await load_positions(connection, missing, self._order[0])
-        ends = await self._consumer.end_offsets(missing)
+            stored = await load_positions(connection, missing, self._cached_topic)
+        begins, ends = await self._consumer.beginning_offsets(missing), await self._consumer.end_offsets(missing)
         for tp, position in stored.items():
             if position.written > ends[tp]:
                 raise StopProcess(
                     f"{tp.topic}/{tp.partition} ends at {ends[tp]}, but this database has read up to"
                     f" {position.written}: it belongs to another broker, or the topic was made anew"
                 )
+            # What the topic no longer holds cannot be read again.
+            position.seen = min(max(position.seen, begins[tp]), position.written)
             # Revoked in the meantime: nothing to seek.
             with suppress(IllegalStateError):
                 self._consumer.seek(tp, position.resume)
@@ -230,6 +245,7 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
                 self._forget([tp])
                 return
             await self._refresher.refresh({version.pet_id for version in versions})
+            position.seen = chunk[-1].offset + 1
             self._observe(versions)
 
     async def _bookkeep_sometimes(self) -> None:
@@ -246,9 +262,9 @@ class Projector(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         """Store how far the cache is up to date, and tell the group how far the rows are."""
         written = {tp: position.written for tp, position in self._positions.items()}
         cached = {
-            tp: offset
-            for tp, offset in written.items()
-            if tp.topic == self._order[0] and offset > self._positions[tp].cached
+            tp: position.seen
+            for tp, position in self._positions.items()
+            if tp.topic == self._cached_topic and position.seen > position.cached
         }
         if cached and not self._refresher.stale:
             async with self._pool.acquire() as connection:

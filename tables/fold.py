@@ -134,6 +134,7 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
     result, changes = Step(model=max(pet.model, 0)), Changes()
     job = JobContext(job_id=fact.request_id, reason=fact.reason)
     if pet.model < 0 or fact.request_id in pet.ended:
+        pet.last_offset = at.offset  # else a repeat of it would not be known for one
         return result
     engine_of(at.policy)
     result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history)

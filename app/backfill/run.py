@@ -21,6 +21,7 @@ import msgspec
 from app.backfill.display import Display
 from app.backfill.lines import JobReader, Line, read_lines
 from app.backfill.progress_file import Done, load_done, store_done
+from app.pace import Pace
 from app.views.services import KafkaUnavailable
 from bridges.messages import Message, command_message
 from bridges.translate import JobRequest, to_commands
@@ -70,7 +71,7 @@ class Backfill:
         self._lines = read_lines(source)
         self._jobs = JobReader(run)
         self._state_file = state_file
-        self._rate = rate
+        self._pace = Pace(rate)
         self._batch = max(1, int(min(rate, MAX_BATCH)))
         self._send = send
         self._topics = topics
@@ -84,14 +85,11 @@ class Backfill:
     async def work(self) -> Done:
         """Submit what is not done yet; returns what is done in all. Raises StopProcess when it cannot go on."""
         await asyncio.to_thread(self._skip)
-        loop = asyncio.get_running_loop()
-        due = loop.time()
         while batch := await asyncio.to_thread(self._next):
             for number, error in batch.refused:
                 self._display.refused(number, error.field, error.reason)
             if batch.commands:
-                await asyncio.sleep(due - loop.time())
-                due = max(due, loop.time()) + len(batch.commands) / self._rate
+                await self._pace.wait(len(batch.commands))
                 await self._submit(batch.commands)
             self._done = batch.done
             if self._state_file is not None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
+import click
 from faust.cli.base import AppCommand
 
 from app.settings import INVALID_SETTING_EXIT_CODE, Settings, SettingsError, load_settings
 from schemas.errors import StopProcess
+
+USAGE_EXIT_CODE: Final = 2
+"""As click's own, for what it cannot judge."""
 
 
 class SettingsCommand(AppCommand):
@@ -21,8 +25,8 @@ class SettingsCommand(AppCommand):
     options: ClassVar[list[Any]] = []
 
     def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
-        # A raw docstring's \b is two characters; click looks for one, ahead of lines that it is not to fold.
-        cls.__doc__ = (cls.__doc__ or "").replace("\\b\n", "\b\n")
+        # click looks for the character in front of lines that are to stay as they are; a docstring has its escape.
+        cls.__doc__ = (cls.__doc__ or "").replace(r"\b", "\b")
         super().__init_subclass__(*args, **kwargs)
 
     def run_using_worker(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -32,11 +36,14 @@ class SettingsCommand(AppCommand):
         except SettingsError as error:
             print(f"invalid settings: {error}", file=sys.__stderr__)
             code = INVALID_SETTING_EXIT_CODE
+        except click.UsageError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            code = USAGE_EXIT_CODE
         except StopProcess as error:
             print(f"stopped: {error}", file=sys.__stderr__)
             code = 1
         raise SystemExit(code or 0)
 
     def execute(self, settings: Settings) -> int | None:
-        """Do the work; returns the exit code, None for 0."""
+        """Do the work; returns the exit code, None for 0. Raises UsageError for options that do not go together."""
         raise NotImplementedError

@@ -23,7 +23,6 @@ from projections.dead_letters import MAX_WHO
 from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
 
-USAGE_EXIT_CODE: Final = 2
 ACTIONS: Final = ("requeue", "discard")
 FILTER_OPTIONS: Final = ("state", "subject", "kind", "pet_id", "job_id", "since", "until")
 
@@ -62,11 +61,7 @@ class dead_letters(SettingsCommand):
         """Do what the verb says."""
         from app.dead_letters.console import run
 
-        try:
-            request = _request(self.kwargs)
-        except click.UsageError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            return USAGE_EXIT_CODE
+        request = _request(self.kwargs)
         configure_logging("WARNING", settings.app_name, "dead-letters")
         return asyncio.run(run(settings, request, sys.stdout))
 

@@ -17,7 +17,6 @@ from app.commands.operator import operator
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
 
-USAGE_EXIT_CODE: Final = 2
 PIPE_WIDTH: Final = 240
 """Columns of a table that goes into a file or a pipe, so that nothing is folded."""
 
@@ -44,17 +43,13 @@ class pins(SettingsCommand):
     def execute(self, settings: Settings) -> int:
         """Do what the verb says."""
         verb, pet_id, version = (self.kwargs[name] for name in ("verb", "pet_id", "version"))
-        try:
-            if verb == "list" and version is not None:
-                raise click.UsageError("list takes a pet at most")
-            if verb != "list" and version is None:
-                raise click.UsageError(f"{verb} takes a pet and a version")
-            if verb == "add" and not (self.kwargs["why"] or "").strip():
-                raise click.UsageError("--why is needed: it is kept with the pin")
-            who = (self.kwargs["who"] or operator()) if verb == "add" else ""
-        except click.UsageError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            return USAGE_EXIT_CODE
+        if verb == "list" and version is not None:
+            raise click.UsageError("list takes a pet at most")
+        if verb != "list" and version is None:
+            raise click.UsageError(f"{verb} takes a pet and a version")
+        if verb == "add" and not (self.kwargs["why"] or "").strip():
+            raise click.UsageError("--why is needed: it is kept with the pin")
+        who = (self.kwargs["who"] or operator()) if verb == "add" else ""
         configure_logging("WARNING", settings.app_name, "pins")
         return asyncio.run(_run(settings, verb, pet_id, version, who, self.kwargs["why"] or "", sys.stdout))
 

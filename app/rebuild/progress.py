@@ -1,4 +1,7 @@
-"""What the operator sees of a rebuild: a bar with rate and time left, or a JSON line a second. Used by `rebuild.py`."""
+"""What the operator sees of a rebuild: a bar with rate and time left, or a JSON line a second.
+
+Used by rebuilds, and by `app.verify`.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +50,12 @@ class Tally:
 
 
 class Display:
-    """`say` for a step, `show` for progress. `as_json`: a line of JSON each, for programs."""
+    """`say` for a step, `following` for the progress of `doing`. `as_json`: a line of JSON each, for programs."""
 
-    def __init__(self, out: TextIO, *, as_json: bool) -> None:
+    def __init__(self, out: TextIO, *, as_json: bool, doing: str = "copying") -> None:
         self._out = out
         self._as_json = as_json
+        self._doing = doing
         self._console = Console(file=out, highlight=False)
         self._bar = self._new_bar(disable=as_json)
         self._task: Any = None
@@ -119,7 +123,7 @@ class Display:
 
     def _show_copying(self, tally: Tally) -> None:
         figures = tally.figures()
-        self._show("copying", f"{figures['events_per_second']:,.0f} events", figures)
+        self._show(self._doing, f"{figures['events_per_second']:,.0f} events", figures)
 
     def _show(self, name: str, rate: str, figures: dict[str, Any]) -> None:
         self.listener(name, figures)

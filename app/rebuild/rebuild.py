@@ -18,7 +18,7 @@ from app import VERSION
 from app.rebuild.place import Place
 from app.rebuild.progress import Display, Tally
 from app.rebuild.turn import alone, log_partitions
-from app.rebuild.workers import Workers
+from app.rebuild.workers import work_on_all
 from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.bulk import BulkJob, copy_partition
@@ -123,9 +123,8 @@ class Rebuild:
         self._display.say("copying", generation=run.generation, partitions=len(missing), of=len(self._partitions))
         tally = Tally(dict(run.marks))
         jobs = [self._job(run, number) for number in missing]
-        with Workers(self._place.processes) as workers:
-            for mark in await workers.run(copy_partition, jobs, self._display.following(tally)):
-                tally.told(mark)
+        for mark in await work_on_all(copy_partition, jobs, self._place.processes, self._display.following(tally)):
+            tally.told(mark)
         self._display.end(tally)
         self._display.say("indexing")
         await schema.index(connection, shadow)

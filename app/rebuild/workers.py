@@ -1,6 +1,6 @@
 """Works on partitions in processes side by side; what they have done comes back through a queue.
 
-Used by `rebuild.py` and `fold/rebuild.py`.
+Used by `rebuild.py` and `fold/rebuild.py`, and by `app.verify`.
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ class Workers:
             for process in (self._pool._processes or {}).values():
                 if not done.done() or done.exception() is not None:
                     process.terminate()
+
+
+async def work_on_all(
+    work: Work[JobT, ResultT], jobs: Sequence[JobT], processes: int, told: Callable[[Mark], None]
+) -> list[ResultT]:
+    """Do the jobs, at most `processes` at a time; as `Workers.run`."""
+    with Workers(processes) as workers:
+        return await workers.run(work, jobs, told)
 
 
 def _drain(marks: Any, told: Callable[[Mark], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import structlog
 from aiokafka import ConsumerRecord
 
 from app.clients import PING_SECONDS, create_producer, open_pool, open_redis, start_producer, stop_producer
@@ -25,6 +26,8 @@ from projections.sweeper import Sweeper, SweeperMetrics
 from projections.telemetry import ProjectorMetrics
 from projections.unprojected import send_unprojected
 
+log = structlog.get_logger(__name__)
+
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
@@ -34,6 +37,10 @@ def run(settings: Settings) -> None:
 async def _run(role: Role) -> None:
     stopping = stop_signal(role.settings.shutdown_seconds)
     settings = role.settings
+    log.info("switches", **settings.switches())
+    if not settings.project_postgres:
+        await _rest(role, stopping)
+        return
     redis, pool = open_redis(settings), open_pool(settings)
     producer = create_producer(settings, "media-project")
     projector, sweeper = _projector(role, redis, pool, producer), _sweeper(role, pool, producer)
@@ -41,9 +48,9 @@ async def _run(role: Role) -> None:
 
     async def readiness() -> dict[str, Check]:
         return {
-            "redis": await ping_check(redis.ping, PING_SECONDS),
+            "redis": await redis_check(settings, redis),
             "postgres": await ping_check(lambda: pool.fetchval("SELECT 1"), PING_SECONDS),
-            "projector": Check(projector.ready, projector.waits_for or "reading"),
+            "projector": Check(projector.ready, projector.waits_for or reading(projector.to_refresh)),
             "sweeper": beside_check(sweeper.waits_for, "sweeping"),
             "retention": beside_check(retention.waits_for, "trimming"),
         }
@@ -57,6 +64,28 @@ async def _run(role: Role) -> None:
             await redis.aclose()
 
 
+async def _rest(role: Role, stopping: asyncio.Event) -> None:
+    """Touch neither Kafka nor a store until `stopping`; positions stay where they are."""
+
+    async def readiness() -> dict[str, Check]:
+        return {"projector": Check(True, "resting: PROJECT_POSTGRES is false")}
+
+    async with role.operated(readiness):
+        await stopping.wait()
+
+
+async def redis_check(settings: Settings, redis: Any) -> Check:
+    """Whether Redis answers; a Redis that is not written need not."""
+    if not settings.project_redis:
+        return Check(True, "not written: PROJECT_REDIS is false")
+    return await ping_check(redis.ping, PING_SECONDS)
+
+
+def reading(to_refresh: int) -> str:
+    """What a projector that waits for nothing does."""
+    return f"reading; {to_refresh} versions not in Redis yet" if to_refresh else "reading"
+
+
 def beside_check(waits_for: str, does: str) -> Check:
     """Always ok: the rows go on without the loops beside the projector, and what those look for can wait."""
     return Check(True, f"waiting for {waits_for}" if waits_for else does)
@@ -68,11 +97,12 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any) -> Projector:
     async def dead_letter(record: ConsumerRecord, reason: str) -> None:
         await send_unprojected(producer, settings.topics(), record, reason)
 
+    cache = AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds)
     return Projector(
         membership=membership(settings, "project"),
         topics=settings.topics(),
         pool=pool,
-        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
+        cache=cache if settings.project_redis else None,
         replay=LogVersions(bootstrap_servers=settings.kafka_bootstrap_servers, topics=settings.topics()).replay,
         dead_letter=dead_letter,
         metrics=ProjectorMetrics(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from mode import Service
 
-from app.clients import open_pool, open_redis
+from app.answers import current_answers
+from app.clients import STOP_SECONDS, open_pool, open_redis
 from app.dead_letters.desk import LetterDesk
 from app.roles.faust_worker import RoleWorker
 from app.roles.role import Role
@@ -17,12 +19,16 @@ from app.views.health import readiness
 from app.views.peers import PeerReadiness
 from app.views.producer import CE_SOURCE, CommandProducer
 from app.views.services import WebServices
+from app.views.unread import UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.reader import ClusterReader
 from projections.rebuild_progress import ProgressBoard
+from projections.within import within
+
+log = structlog.get_logger(__name__)
 
 
 def _now() -> datetime:
@@ -48,7 +54,10 @@ class _Clients(Service):
     async def on_stop(self) -> None:
         if self._operated is not None:
             await self._operated.__aexit__(None, None, None)
-        await self._pool.close()
+        try:
+            await within(STOP_SECONDS, self._pool.close())
+        except TimeoutError:  # it waits for a server that answers nothing
+            self._pool.terminate()
         await self._redis.aclose()
 
     async def _readiness(self) -> dict[str, Check]:
@@ -66,13 +75,31 @@ def run(settings: Settings) -> None:
         clock=_now,
         client_id="media-web",
     )
+    log.info("switches", **settings.switches())
+    store = pool if settings.read_postgres else UnreadPool()
+    reader = ClusterReader(pool) if settings.read_postgres else UnreadReader()
+    cache = AnswerCache(
+        redis,
+        namespace=settings.namespace,
+        ttl_seconds=settings.cluster_ttl_seconds,
+        get_seconds=settings.web_cache_timeout_seconds,
+    )
+    answers, own_writes = current_answers(
+        reader,
+        cache if settings.read_redis else None,
+        cache_seconds=settings.web_cache_timeout_seconds,
+        store_seconds=settings.web_store_timeout_seconds,
+        metrics=role.metrics,
+    )
     services = WebServices(
-        reader=ClusterReader(pool),
-        history=HistoryReader(pool),
-        cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
+        answers=answers,
+        own_writes=own_writes,
+        reader=reader,
+        history=HistoryReader(store),
+        cache=cache,
         submit=producer.submit,
         letters=LetterDesk(
-            LetterReader(pool),
+            LetterReader(store),
             producer.send,
             topics=settings.topics(),
             clock=_now,
@@ -84,6 +111,7 @@ def run(settings: Settings) -> None:
         clock=_now,
         rebuilds=ProgressBoard(redis, settings.namespace).list,
         peers=PeerReadiness(settings.readyz_peers),
+        unread=unread_stores(postgres=settings.read_postgres, redis=settings.read_redis),
         timeout=settings.web_store_timeout_seconds,
         metrics=role.metrics,
     )
@@ -96,7 +124,7 @@ def run(settings: Settings) -> None:
         max_body_bytes=settings.web_max_body_bytes,
         data_dir=settings.data_dir / f"web-{settings.worker_id}",
         pages=settings.environment == "development",
-        lifespan=(producer,),
+        lifespan=(producer, answers),
     )
     app.finalize()
     worker = RoleWorker(app, _Clients(pool, redis, role, services), shutdown_seconds=settings.shutdown_seconds)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from projections.within import within
+
 
 @dataclass(frozen=True)
 class Check:
@@ -23,13 +25,16 @@ Readiness = Callable[[], Awaitable[dict[str, Check]]]
 async def ping_check(ping: Callable[[], Awaitable[object]], seconds: float) -> Check:
     """Await `ping`. An exception, False or no answer within `seconds` is a failed check, told by the error's type."""
     try:
-        async with asyncio.timeout(seconds):
-            answer = await ping()
+        answer = await within(seconds, _answer(ping))
     except TimeoutError:
         return Check(False, f"no answer in {seconds:g} s")
     except Exception as error:  # whatever a client raises, readiness tells it instead of failing itself
         return Check(False, f"unavailable: {type(error).__name__}")
     return Check(answer is not False, "reachable" if answer is not False else "unavailable")
+
+
+async def _answer(ping: Callable[[], Awaitable[object]]) -> object:
+    return await ping()
 
 
 async def ping_checks(pings: Mapping[str, Callable[[], Awaitable[object]]], seconds: float) -> dict[str, Check]:

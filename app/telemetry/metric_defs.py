@@ -156,10 +156,33 @@ RETENTION_OLDEST: Final = GaugeDef(
 WEB_REQUESTS: Final = CounterDef("media_cluster_web_requests", "Requests answered.", ("method", "route", "status"))
 WEB_SECONDS: Final = HistogramDef("media_cluster_web_request_seconds", "From request to answer.", _FAST, ("route",))
 WEB_READS: Final = CounterDef(
-    "media_cluster_web_reads", "Reads of clusters by where the answer came from.", ("origin",)
+    "media_cluster_web_reads",
+    "Reads of current clusters by where the answer came from: cache, stale (the cache while Postgres is away), store, "
+    "shared (the store, by another reader's query), none (a pet without clusters).",
+    ("origin",),
+)
+WEB_WAITING: Final = GaugeDef("media_cluster_web_waiting", "Reads that wait for a version or a job.")
+WEB_WAIT_SECONDS: Final = HistogramDef(
+    "media_cluster_web_wait_seconds",
+    "How long a read has waited for a version or a job, come or not.",
+    _SLOW,
+)
+STORE_AWAY: Final = GaugeDef(
+    "media_cluster_web_store_away", "1 while a store does not answer an API's pings.", ("store",), mode="livemax"
 )
 WEB_SUBMITS: Final = CounterDef("media_cluster_web_submits", "Jobs submitted over HTTP.", ("result",))
 
 ALL: Final[tuple[MetricDef, ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, CounterDef | GaugeDef | HistogramDef)
+)
+
+# What `python -m app verify` writes into its own file; no role tells of it at `/metrics`.
+VERIFY_FINISHED: Final = GaugeDef("media_cluster_verify_finished_timestamp_seconds", "When a verification ended last.")
+VERIFY_SECONDS: Final = GaugeDef("media_cluster_verify_duration_seconds", "How long the last verification took.")
+VERIFY_PETS: Final = GaugeDef("media_cluster_verify_pets", "Pets that the last verification folded from the log.")
+VERIFY_DIFFERING: Final = GaugeDef(
+    "media_cluster_verify_differing_pets", "Pets that differ from the log's fold: never normal.", ("place",)
+)
+VERIFY_UNSETTLED: Final = GaugeDef(
+    "media_cluster_verify_unsettled_pets", "Pets that differed at each look, but never twice the same."
 )

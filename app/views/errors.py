@@ -10,14 +10,18 @@ are too large are answered as PlainErrors on every route.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 TOKEN_DETAIL: Final = "invalid internal token"
 NO_CLUSTERS_DETAIL: Final = "cluster state not found"
 STORE_DETAIL: Final = "cluster store unavailable"
+READING_OFF_DETAIL: Final = "cluster store not read"
 REDIS_DETAIL: Final = "redis unavailable"
 KAFKA_DETAIL: Final = "job queue unavailable"
+RETRY_AFTER: Final = {"Retry-After": "1"}
+"""Header of an answer that may be another one a second later; every 503 has it."""
 UNPARSABLE_DETAIL: Final = "There was an error parsing the body"
 
 
@@ -47,6 +51,10 @@ JOB_NOT_FOUND: Final = ErrorCode(
 AMBIGUOUS_JOB_ID: Final = ErrorCode(
     "ambiguous_job_id", 409, "Several pets have a job with this id; say which with ?pet_id=."
 )
+VERSION_NOT_REACHED: Final = ErrorCode(
+    "version_not_reached", 409, "The pet is not at `min_version` yet; `version` is where it is."
+)
+JOB_UNFINISHED: Final = ErrorCode("job_unfinished", 409, "The job of `wait_for_job` has not ended yet.")
 INVALID_PARAMETER: Final = ErrorCode(
     "invalid_parameter", 422, "A parameter is not valid; `field` says which, `message` why."
 )
@@ -67,6 +75,12 @@ STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does no
 PROGRESS_UNAVAILABLE: Final = ErrorCode(
     "progress_unavailable", 503, "Redis does not answer; a rebuild goes on without."
 )
+READING_OFF: Final = ErrorCode(
+    "reading_off", 503, "An operator has switched off that the API reads Postgres; what needs it is not answered now."
+)
+TOO_MANY_WAITING: Final = ErrorCode(
+    "too_many_waiting", 503, "As many requests wait for a version or a job as may; try again later."
+)
 KAFKA_UNAVAILABLE: Final = ErrorCode(
     "kafka_unavailable", 503, "Kafka did not confirm in time; send the same again, a repeat changes nothing."
 )
@@ -79,6 +93,8 @@ CATALOGUE: Final = (
     IMAGE_NOT_FOUND,
     JOB_NOT_FOUND,
     AMBIGUOUS_JOB_ID,
+    VERSION_NOT_REACHED,
+    JOB_UNFINISHED,
     INVALID_PARAMETER,
     INVALID_BODY,
     LETTER_NOT_FOUND,
@@ -87,28 +103,38 @@ CATALOGUE: Final = (
     TOO_MANY_LETTERS,
     STORE_UNAVAILABLE,
     PROGRESS_UNAVAILABLE,
+    READING_OFF,
+    TOO_MANY_WAITING,
     KAFKA_UNAVAILABLE,
 )
 
 
 class HttpError(Exception):
-    """Base of what a view raises instead of answering."""
+    """Base of what a view raises instead of answering. `headers`: of the answer."""
+
+    def __init__(self, text: str, status: int, headers: Mapping[str, str] | None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = {**(RETRY_AFTER if status == 503 else {}), **(headers or {})}
 
 
 class PlainError(HttpError):
     """Answers `status` with ``{"detail": detail}``; `detail` is a text, or a list of validation errors."""
 
-    def __init__(self, status: int, detail: str | list[dict[str, Any]]) -> None:
-        super().__init__(f"{status} {detail}")
-        self.status = status
+    def __init__(
+        self, status: int, detail: str | list[dict[str, Any]], headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{status} {detail}", status, headers)
         self.detail = detail
 
 
 class ApiError(HttpError):
     """Answers with an envelope. `message` defaults to the code's meaning; `fields` are put beside it."""
 
-    def __init__(self, code: ErrorCode, message: str = "", **fields: str | int) -> None:
-        super().__init__(code.code)
+    def __init__(
+        self, code: ErrorCode, message: str = "", headers: Mapping[str, str] | None = None, **fields: str | int
+    ) -> None:
+        super().__init__(code.code, code.status, headers)
         self.code = code
         self.message = message or code.meaning
         self.fields = fields

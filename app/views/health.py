@@ -26,9 +26,11 @@ async def redis_health(services: WebServices, _request: web.Request) -> web.Resp
 
 
 async def readiness(services: WebServices) -> dict[str, Check]:
-    """The checks of what a request may need: Kafka, Postgres, Redis."""
+    """The checks of what a request may need: Kafka, Postgres, Redis. A store that is not read passes, and says so."""
     pings = {"kafka": services.kafka_ping, "postgres": services.reader.ping, "redis": services.redis_ping}
-    return await ping_checks(pings, services.timeout)
+    asked = {name: ping for name, ping in pings.items() if name not in services.unread}
+    told = {name: Check(True, reason) for name, reason in services.unread.items()}
+    return await ping_checks(asked, services.timeout) | told
 
 
 async def readyz(services: WebServices, _request: web.Request) -> web.Response:

@@ -4,8 +4,7 @@ of jobs by state. What is immutable says so to caches.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -26,6 +25,7 @@ from app.views.responses import entity_tag, envelope, json_response, matches, st
 from app.views.services import WebServices
 from projections.away import POSTGRES_ERRORS
 from projections.missing import Cause, Missing
+from projections.within import within
 from schemas.answers import ClusterAnswer, encode_answer
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
@@ -98,11 +98,10 @@ async def list_jobs_by_state(services: WebServices, request: web.Request) -> web
     return json_response(envelope(struct_bytes([public_job(row) for row in rows[:limit]]), {"next_cursor": following}))
 
 
-async def _found(services: WebServices, question: Awaitable[Found]) -> Found:
+async def _found(services: WebServices, question: Coroutine[Any, Any, Found]) -> Found:
     """The answer to a question to Postgres. Raises ApiError."""
     try:
-        async with asyncio.timeout(services.timeout):
-            return await question
+        return await within(services.timeout, question)
     except Missing as missing:
         raise ApiError(_CODES[missing.cause], missing.reason) from None
     except InvalidInput as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import Any, Final
 
@@ -12,7 +11,6 @@ from aiohttp import web
 
 from app.telemetry import metric_defs as defs
 from app.views import errors
-from app.views.clusters import is_id
 from app.views.errors import ApiError, PlainError
 from app.views.job_request import parse_request
 from app.views.responses import envelope, json_response, struct_bytes
@@ -20,7 +18,9 @@ from app.views.services import KafkaUnavailable, WebServices
 from bridges.translate import to_commands
 from projections.away import POSTGRES_ERRORS
 from projections.reader import JobRow
+from projections.within import within
 from schemas.errors import InvalidInput
+from schemas.ids import is_id
 
 log = structlog.get_logger(__name__)
 
@@ -54,9 +54,9 @@ async def list_jobs(services: WebServices, request: web.Request) -> web.Response
         raise ApiError(errors.INVALID_PARAMETER, "is not a valid id", field="pet_id")
     limit = page_limit(request.query.get("limit"), MAX_PAGE)
     try:
-        async with asyncio.timeout(services.timeout):
-            # One more than asked tells whether another page follows.
-            rows = await services.reader.jobs_of_pet(pet_id, limit + 1, request.query.get("cursor") or None)
+        # One more than asked tells whether another page follows.
+        question = services.reader.jobs_of_pet(pet_id, limit + 1, request.query.get("cursor") or None)
+        rows = await within(services.timeout, question)
     except InvalidInput as error:
         raise ApiError(errors.INVALID_PARAMETER, error.reason, field=error.field) from None
     except POSTGRES_ERRORS:
@@ -74,8 +74,7 @@ async def get_job(services: WebServices, request: web.Request) -> web.Response:
     if not is_id(job_id):
         raise ApiError(errors.JOB_NOT_FOUND)
     try:
-        async with asyncio.timeout(services.timeout):
-            found = await services.reader.jobs_by_id(job_id, pet_id)
+        found = await within(services.timeout, services.reader.jobs_by_id(job_id, pet_id))
     except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
     if not found:

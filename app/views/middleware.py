@@ -41,7 +41,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except PlainError as error:
-        return detail_response(error.status, error.detail)
+        return detail_response(error.status, error.detail, headers=error.headers)
     except ApiError as error:
         return error_response(error)
     except web.HTTPNotFound:

@@ -120,9 +120,9 @@ def _schemas() -> dict[str, Any]:
     job["properties"] = {name: schema for name, schema in job["properties"].items() if name != "cursor"}
     job["required"] = [name for name in job["required"] if name != "cursor"]
     codes = {"type": "string", "enum": [code.code for code in CATALOGUE], "description": _catalogue()}
-    error = _object(code=codes, message={"type": "string"}, field={"type": "string"}, count={"type": "integer"})
-    error["required"] = ["code", "message"]
     count = {"type": "integer"}
+    error = _object(code=codes, message={"type": "string"}, field={"type": "string"}, count=count, version=count)
+    error["required"] = ["code", "message"]
     return {
         **schemas,
         "ClusterJobBody": job_body_schema(_REF + "{model}"),

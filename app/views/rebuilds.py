@@ -9,7 +9,8 @@ from aiohttp import web
 from app.views import errors
 from app.views.errors import ApiError
 from app.views.responses import envelope, json_response, struct_bytes
-from app.views.services import CACHE_ERRORS, WebServices
+from app.views.services import WebServices
+from projections.read_through import CACHE_ERRORS
 
 
 async def list_rebuilds(services: WebServices, _request: web.Request) -> web.Response:

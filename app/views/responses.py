@@ -40,7 +40,7 @@ def error_response(error: ApiError) -> web.Response:
     """The envelope of an error."""
     described = {"code": error.code.code, "message": error.message, **error.fields}
     body = {"api_version": API_VERSION, "data": None, "meta": {}, "error": described}
-    return json_response(json_bytes(body), status=error.code.status)
+    return json_response(json_bytes(body), status=error.status, headers=error.headers)
 
 
 def struct_bytes(value: object) -> bytes:

@@ -23,7 +23,7 @@ class Parameter:
     name: str
     place: Literal["path", "query", "header"]
     meaning: str
-    kind: Literal["string", "integer"] = "string"
+    kind: Literal["string", "integer", "number"] = "string"
     limits: Mapping[str, Any] = field(default_factory=dict)
     required: bool = False
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, get_args
 
-from app.views import clusters, dead_letters, health, jobs, rebuilds
+from app.views import dead_letters, health, jobs, rebuilds
+from app.views.current_routes import CURRENT_CLUSTERS
 from app.views.echo import MAX_ECHO_BYTES
 from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
-from app.views.route import CURSOR, ERROR, NONE_MATCH, PET, UNCHANGED, Answer, Parameter, Route, page_size
+from app.views.route import CURSOR, ERROR, PET, Answer, Parameter, Route, page_size
 from projections.dead_letter_reader import FilterState, Subject
 from schemas.dead_letters import ActionKind
 
@@ -127,46 +128,6 @@ _JOBS: Final = (
     ),
 )
 
-_CLUSTERS: Final = (
-    Route(
-        "GET",
-        "/internal/pets/{pet_id}/clusters",
-        "get_clusters",
-        "A pet's current clusters.",
-        clusters.get_clusters,
-        (
-            Answer(200, "The clusters.", "ClusterAnswer", headers=("ETag",)),
-            UNCHANGED,
-            Answer(404, "The pet was never clustered, or was purged.", _DETAIL),
-            Answer(503, "Neither Redis nor Postgres answers.", _DETAIL),
-        ),
-        parameters=(PET, NONE_MATCH),
-    ),
-    Route(
-        "GET",
-        "/internal/pets/{pet_id}/clusters/latest",
-        "get_latest_clusters",
-        "A pet's current clusters, in an envelope.",
-        clusters.get_latest,
-        (
-            Answer(200, "The clusters.", "ClustersEnvelope", headers=("ETag",)),
-            UNCHANGED,
-            Answer(404, "The pet was never clustered, or was purged.", ERROR),
-            Answer(503, "Neither Redis nor Postgres answers.", ERROR),
-        ),
-        parameters=(PET, NONE_MATCH),
-    ),
-    Route(
-        "POST",
-        "/internal/pets/{pet_id}/invalidate",
-        "invalidate_clusters",
-        "Drop the pet's cached answer.",
-        clusters.invalidate,
-        (Answer(202, "`removed`, or `noop` when none was cached.", _STATUS), Answer(503, "Redis is away.", _DETAIL)),
-        parameters=(PET,),
-    ),
-)
-
 _LETTER: Final = Parameter("id", "path", "The letter's id, a UUID.")
 _LETTERS: Final = "/internal/dead-letters"
 _TIME: Final = {"format": "date-time"}
@@ -267,4 +228,4 @@ _DEAD_LETTERS: Final = (
 )
 
 # The first route that fits a path answers it: fixed words stand before parameters.
-ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *_CLUSTERS, *CLUSTER_HISTORY, *_DEAD_LETTERS, *_REBUILDS)
+ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *CURRENT_CLUSTERS, *CLUSTER_HISTORY, *_DEAD_LETTERS, *_REBUILDS)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
-
-from redis.exceptions import RedisError
 
 from app.dead_letters.desk import LetterDesk
 from app.telemetry.health import Check, Readiness
 from app.telemetry.metrics import Metrics
 from projections.history import HistoryReader
+from projections.own_writes import OwnWrites
+from projections.read_through import ReadThrough
 from projections.reader import JobRow
 from projections.rebuild_progress import RebuildProgress
-from schemas.answers import ClusterAnswer
 from schemas.commands import EmbedImages
 from schemas.errors import RetryLater
 from schemas.public import JobState
-
-CACHE_ERRORS = (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError)
 
 
 class KafkaUnavailable(RetryLater):
@@ -30,10 +26,6 @@ class KafkaUnavailable(RetryLater):
 
 class Reader(Protocol):
     """Postgres; see `projections.reader.ClusterReader`. Raises `POSTGRES_ERRORS` while it is away."""
-
-    async def latest_answer(self, pet_id: str) -> ClusterAnswer | None:
-        """The answer at the pet's last version."""
-        ...
 
     async def jobs_of_pet(self, pet_id: str, limit: int, before_cursor: str | None = None) -> list[JobRow]:
         """A page of the pet's jobs, newest first. Raises InvalidInput for a bad cursor."""
@@ -54,14 +46,6 @@ class Reader(Protocol):
 
 class Cache(Protocol):
     """Redis; see `projections.cache.AnswerCache`. Raises `CACHE_ERRORS` while it is away."""
-
-    async def get(self, pet_id: str) -> bytes | None:
-        """The cached answer."""
-        ...
-
-    async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
-        """Store unless a newer one is stored."""
-        ...
 
     async def invalidate(self, pet_id: str) -> bool:
         """Drop; False when there was none."""
@@ -88,8 +72,13 @@ async def no_rebuilds() -> list[RebuildProgress]:
 
 @dataclass(frozen=True, kw_only=True)
 class WebServices:
-    """The collaborators of the views. `timeout`: seconds that one call of a store may take."""
+    """The collaborators of the views. `timeout`: seconds that one call of a store may take. `wait`: seconds that a read
+    with conditions waits, unless it says how many. `unread`: stores that no answer comes from, by name with the reason;
+    readiness does not ask them.
+    """
 
+    answers: ReadThrough
+    own_writes: OwnWrites
     reader: Reader
     history: HistoryReader
     cache: Cache
@@ -101,4 +90,6 @@ class WebServices:
     peers: Readiness = no_peers
     rebuilds: Callable[[], Awaitable[list[RebuildProgress]]] = no_rebuilds
     timeout: float = 5.0
+    wait: float = 2.0
+    unread: Mapping[str, str] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)

@@ -50,6 +50,7 @@ async def copy_partition(job: BulkJob, progress: Callable[[Mark], None] = lambda
         await runs.take_partition(connection, job.partition)
         copied = await runs.copied_mark(connection, job.generation, job.partition)
         if copied is not None:
+            progress(copied)
             return copied
         return await _copy(job, connection, progress)
     finally:
@@ -66,6 +67,7 @@ async def _copy(job: BulkJob, connection: Any, progress: Callable[[Mark], None])
             mark = await _fold_and_copy(job, consumer, connection, state, progress)
             await runs.mark(connection, job.generation, mark)
         state.offset = mark.next_offset
+        progress(mark)
         return mark
     finally:
         await consumer.stop()

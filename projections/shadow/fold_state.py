@@ -1,12 +1,13 @@
 """The fold's rows of one partition, in a RocksDB folder: a rebuild's fold needs no memory for them and can go on later.
 
-`offset` says up to where the log has been folded into them.
+`offset` says up to where the log has been folded into them. A verification keeps its copies in such folders, too.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, MutableMapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,15 @@ class FoldState(MutableMapping[bytes, bytes]):
     def __iter__(self) -> Iterator[bytes]:
         keys: Iterator[bytes] = self._rows.keys()
         return (key for key in keys if key != _OFFSET)
+
+    def under(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(key, row) of the keys that begin with `prefix`, in order."""
+        rows: Iterator[tuple[bytes, bytes]] = self._rows.items(from_key=prefix)
+        return takewhile(lambda row: row[0].startswith(prefix), rows)
+
+    def key_from(self, start: bytes) -> bytes | None:
+        """The first key that is not before `start`."""
+        return next((key for key in self._rows.keys(from_key=start) if key != _OFFSET), None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

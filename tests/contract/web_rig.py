@@ -16,17 +16,20 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.answers import current_answers
 from app.dead_letters.desk import LetterDesk
 from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
 from app.views.producer import CommandProducer
 from app.views.services import WebServices
+from app.views.unread import UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
+from projections.read_through import ReadThrough
 from projections.reader import ClusterReader
 from projections.rebuild_progress import ProgressBoard
 from schemas.topics import Topics
@@ -36,6 +39,8 @@ TOKEN: Final = "s3cret-token"
 PREVIOUS_TOKEN: Final = "the-one-before"
 MAX_BODY: Final = 10_000
 TIMEOUT_SECONDS: Final = 2.0
+REDIS_CONNECTIONS: Final = 8
+WAIT_SECONDS: Final = 0.2
 DEADLINE_SECONDS: Final = 30.0
 
 
@@ -65,7 +70,9 @@ class Api:
     session: aiohttp.ClientSession
     pool: Any
     redis: Any
+    answers: ReadThrough
     metrics: Metrics
+    database_url: str
     topics: Topics
     kafka_ping: Callable[[], Awaitable[bool]]
 
@@ -113,24 +120,46 @@ def nowhere() -> str:
 
 @asynccontextmanager
 async def serving(
-    stores: Stores, data_dir: Path, *, pages: bool = False, peers: tuple[str, ...] = ()
+    stores: Stores,
+    data_dir: Path,
+    *,
+    pages: bool = False,
+    peers: tuple[str, ...] = (),
+    read_postgres: bool = True,
+    read_redis: bool = True,
+    cache_seconds: float = TIMEOUT_SECONDS,
+    store_seconds: float = TIMEOUT_SECONDS,
 ) -> AsyncIterator[Api]:
-    """The API, started and stopped as its command does it."""
+    """The API, started and stopped as its command does it. `cache_seconds`, `store_seconds`: of reads of clusters."""
     metrics, port = Metrics(), free_port()
     # Fails at once when Redis is away, as the service's own client does.
-    redis: Any = Redis.from_url(stores.redis_url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2)
+    redis: Any = Redis.from_url(
+        stores.redis_url, retry=Retry(NoBackoff(), 0), socket_connect_timeout=2, max_connections=REDIS_CONNECTIONS
+    )
     pool = create_pool(stores.database_url, size=4, statement_timeout_ms=20_000, ssl_mode="disable")
     producer = CommandProducer(
         stores.bootstrap_servers, stores.topics, timeout=TIMEOUT_SECONDS, clock=_now, client_id="media-web-test"
     )
     async with pool:
+        store = pool if read_postgres else UnreadPool()
+        reader = ClusterReader(pool) if read_postgres else UnreadReader()
+        cache = AnswerCache(redis, namespace="test.clusters", ttl_seconds=600, get_seconds=cache_seconds)
+        answers, own_writes = current_answers(
+            reader,
+            cache if read_redis else None,
+            cache_seconds=cache_seconds,
+            store_seconds=store_seconds,
+            metrics=metrics,
+        )
         services = WebServices(
-            reader=ClusterReader(pool),
-            history=HistoryReader(pool),
-            cache=AnswerCache(redis, namespace="test.clusters", ttl_seconds=600),
+            answers=answers,
+            own_writes=own_writes,
+            reader=reader,
+            history=HistoryReader(store),
+            cache=cache,
             submit=producer.submit,
             letters=LetterDesk(
-                LetterReader(pool),
+                LetterReader(store),
                 producer.send,
                 topics=stores.topics,
                 clock=_now,
@@ -143,6 +172,8 @@ async def serving(
             rebuilds=ProgressBoard(redis, "test.clusters").list,
             peers=PeerReadiness(peers),
             timeout=TIMEOUT_SECONDS,
+            wait=WAIT_SECONDS,
+            unread=unread_stores(postgres=read_postgres, redis=read_redis),
             metrics=metrics,
         )
         app = create_web_app(
@@ -154,12 +185,12 @@ async def serving(
             max_body_bytes=MAX_BODY,
             data_dir=data_dir,
             pages=pages,
-            lifespan=(producer,),
+            lifespan=(producer, answers),
         )
         await app.start()
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
-                yield Api(session, pool, redis, metrics, stores.topics, producer.ping)
+                yield Api(session, pool, redis, answers, metrics, stores.database_url, stores.topics, producer.ping)
         finally:
             await app.stop()
             await redis.aclose()

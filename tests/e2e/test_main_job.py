@@ -79,6 +79,18 @@ async def test_http_submit_takes_the_same_way(service: Service, pet: str) -> Non
     assert answer["unclustered"] == ["chelsea-0"]
 
 
+async def test_a_caller_reads_its_own_write_straight_behind_its_acceptance(service: Service, pet: str) -> None:
+    written = set[str]()
+    for n, image_id in enumerate(album_ids()[:5], start=1):
+        await service.submit(pet, f"{pet}-{n}", [image_id])
+        written.add(image_id)
+        path = f"/internal/pets/{pet}/clusters?wait_for_job={pet}-{n}&wait=10"
+        status, answer = await service.get(path)
+        while status == 409:  # the wait was over before the job: a machine under load
+            status, answer = await service.get(path)
+        assert (status, answer["version"], image_ids_of(answer)) == (200, n, written)
+
+
 async def test_force_embeds_again_and_makes_the_next_version(service: Service, pet: str) -> None:
     service.publish(pet, f"{pet}-1", ["astronaut-0", "astronaut-1", "coffee-0", "coffee-1"])
     await service.job(f"{pet}-1")

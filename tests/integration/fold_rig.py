@@ -151,5 +151,7 @@ async def open_fold_rig(kafka: KafkaServer, topics: Topics, folder: Path) -> Asy
     made = FoldRig(kafka, topics, folder)
     await create_topics(made.settings, (changelog_topic(made.settings, "fold"),))
     await record_first_facts(made.settings)
-    yield made
-    made.close()
+    try:
+        yield made
+    finally:
+        made.close()

@@ -125,6 +125,13 @@ def test_an_address_that_is_not_this_machines_is_told_with_its_variables(tmp_pat
     assert re.fullmatch(r"stopped: WEB_HOST, WEB_PORT: cannot listen on .+ of 203\.0\.113\.7: .+\n", done.stderr)
 
 
+def test_the_lines_of_a_help_stay_as_they_are_written() -> None:
+    for name in command_line.commands:
+        shown = CliRunner().invoke(command_line, [name, "--help"]).output
+        assert "\\b" not in shown
+    assert "\n  remove PET VERSION  leave" in CliRunner().invoke(command_line, ["pins", "--help"]).output
+
+
 def test_the_help_lists_our_commands_whole_and_none_of_fausts() -> None:
     shown = CliRunner().invoke(command_line, ["--help"], prog_name="app", terminal_width=80)
     assert shown.exit_code == 0

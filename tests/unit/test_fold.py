@@ -110,6 +110,15 @@ def test_a_repeated_event_changes_nothing() -> None:
     assert state != again.store.state("pet_1"), "the state does remember the last offset"
 
 
+@pytest.mark.parametrize("log", [[], burst_log(3)], ids=["a pet without images", "an album"])
+def test_a_recluster_that_is_asked_for_twice_is_known_for_a_repeat_when_it_is_read_again(log: list[Entry]) -> None:
+    again = entry(ReclusterRequested(request_id="r1"))
+    replay, _ = fold([*log, again, again])
+    state, last = replay.store.state("pet_1"), len(log) + 1
+    replay.apply(last, *again)
+    assert replay.store.state("pet_1") == state
+
+
 def test_force_replaces_vectors_and_keeps_cluster_numbers() -> None:
     directions = Directions(8)
     first, second = directions.new(), directions.new()

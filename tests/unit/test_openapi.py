@@ -27,6 +27,8 @@ def registered(tmp_path: Path, pages: bool) -> set[tuple[str, str]]:
     """(method, path) of what the server would answer; HEAD comes with GET."""
     unused: Any = None
     services = WebServices(
+        answers=unused,
+        own_writes=unused,
         reader=unused,
         history=unused,
         cache=unused,

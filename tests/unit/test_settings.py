@@ -140,6 +140,8 @@ def test_managed_databases_get_stricter_defaults(
         ("CLUSTER_RETRY_DELAYS_SECONDS", "5,60,0"),
         ("CLUSTER_RETRY_DELAYS_SECONDS", "5,60,soon"),
         ("REQUEUE_RATE_PER_SECOND", "0"),
+        ("PREDECESSOR_URL", "secret-host:8000"),
+        ("PREDECESSOR_REDIS_URL", "http://secret-host"),
         ("IMAGE_SOURCE", "s3://bucket/x.jpg"),
         ("READYZ_PEERS", "fold"),
         ("LOG_LEVEL", "loud"),
@@ -159,6 +161,39 @@ def test_a_bad_value_is_one_line_with_the_variable_and_no_value(
     assert "\n" not in line
     assert "hush" not in line
     assert "secret-host" not in line
+
+
+@pytest.mark.parametrize(
+    ("off", "complaints"),
+    [
+        ("PROJECT_POSTGRES", {"PROJECT_REDIS": "PROJECT_POSTGRES", "READ_POSTGRES": "PROJECT_POSTGRES"}),
+        ("PROJECT_POSTGRES PROJECT_REDIS", {"READ_POSTGRES": "PROJECT_POSTGRES", "READ_REDIS": "PROJECT_REDIS"}),
+        ("PROJECT_POSTGRES PROJECT_REDIS READ_REDIS", {"READ_POSTGRES": "PROJECT_POSTGRES"}),
+        ("PROJECT_REDIS", {"READ_REDIS": "PROJECT_REDIS"}),
+        ("PROJECT_POSTGRES PROJECT_REDIS READ_POSTGRES READ_REDIS", {}),
+        ("PROJECT_REDIS READ_REDIS", {}),
+        ("READ_POSTGRES READ_REDIS", {}),
+        ("READ_POSTGRES", {}),
+        ("READ_REDIS", {}),
+    ],
+)
+def test_a_store_that_is_not_written_is_read_only_knowingly(
+    monkeypatch: pytest.MonkeyPatch, off: str, complaints: dict[str, str]
+) -> None:
+    for name in off.split():
+        monkeypatch.setenv(name, "false")
+    if complaints:
+        with pytest.raises(SettingsError) as raised:
+            load_settings()
+        assert list(raised.value.problems) == list(complaints)
+        assert all(other in raised.value.problems[name] for name, other in complaints.items())
+        monkeypatch.setenv("READ_UNWRITTEN", "true")
+    if off == "PROJECT_POSTGRES":  # whatever is read, Redis is filled from rows
+        with pytest.raises(SettingsError, match=r"^PROJECT_REDIS: needs PROJECT_POSTGRES"):
+            load_settings()
+        return
+    given = load_settings().switches()
+    assert {name.upper() for name, on in given.items() if not on} - {"READ_UNWRITTEN"} == set(off.split())
 
 
 @pytest.mark.parametrize("value", ["1,2", "a,b,c", "1,2,3,4", "0.1, ,0.2", "1,2,inf"])

@@ -1,0 +1,118 @@
+"""From the command line to the verification of all partitions. Called by `app.commands.verify`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from redis.exceptions import RedisError
+
+from app.faust_apps import changelog_topic, group_id
+from app.fold_generations import read_standing
+from app.rebuild.progress import Display, Tally
+from app.rebuild.workers import work_on_all
+from app.settings import Settings
+from app.verify.report import Report, print_report, write_metrics
+from app.verify.work import Job, verify_partition
+from projections.away import POSTGRES_ERRORS
+from projections.offsets import LogOffsets
+from projections.verify.outcome import Task
+from schemas.errors import StopProcess, UnknownVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`pet_id`: only this one. `processes`: 0 for one a core. `metrics_file`: written when it is done."""
+
+    pet_id: str | None = None
+    processes: int = 0
+    as_json: bool = False
+    metrics_file: Path | None = None
+
+
+async def run(settings: Settings, request: Request, out: TextIO) -> int:
+    """Verify and print; 1 when something differs, else 0. Raises StopProcess when it could not be done."""
+    begun = time.monotonic()
+    display, tally = Display(out, as_json=request.as_json, doing="verifying"), Tally()
+    try:
+        with _scratch(settings.data_dir / "verify") as folder:
+            jobs = [Job(settings, task) for task in await _tasks(settings, request, folder)]
+            processes = request.processes or os.cpu_count() or 1
+            done = await work_on_all(verify_partition, jobs, processes, display.following(tally))
+        display.end(tally)
+        report = Report(done, time.monotonic() - begun)
+        print_report(report, out, as_json=request.as_json)
+        if request.metrics_file is not None:
+            write_metrics(report, request.metrics_file)
+    except UnknownVersion as error:
+        raise StopProcess(f"the log holds facts of a newer release: {error}") from error
+    except KafkaError as error:
+        raise StopProcess(f"Kafka: {type(error).__name__}: {error}") from error
+    except RedisError as error:
+        raise StopProcess(f"Redis: {type(error).__name__}: {error}") from error
+    except BrokenProcessPool as error:
+        raise StopProcess(f"a process has ended, killed or out of memory: {error}") from error
+    except POSTGRES_ERRORS as error:
+        raise StopProcess(f"Postgres, or a file: {type(error).__name__}: {error}") from error
+    return 1 if report.findings else 0
+
+
+async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Task]:
+    """One a partition; of one pet, its own."""
+    topics, folds = settings.topics(), (await read_standing(settings)).live.generation
+    log, versions = topics.pet_log.name, topics.pet_versions.name
+    changelog = changelog_topic(settings, "fold", folds).name
+    async with LogOffsets(settings.kafka_bootstrap_servers) as broker:
+        for name in (log, versions, changelog):  # before any consumer asks for one: a broker may make what is asked for
+            numbers = await broker.partitions(name)
+            if not numbers:
+                raise StopProcess(f"the topic {name} is not there; `prepare` makes it")
+    if request.pet_id is not None:
+        numbers = [partition_of(request.pet_id, len(numbers))]
+    return [
+        Task(
+            partition=number,
+            log=log,
+            versions=versions,
+            changelog=changelog,
+            group=group_id(settings, "fold", folds),
+            folder=folder / str(number),
+            only=request.pet_id,
+        )
+        for number in numbers
+    ]
+
+
+def partition_of(pet_id: str, partitions: int) -> int:
+    """Where Kafka's own partitioner puts a pet's messages."""
+    return int(murmur2(pet_id.encode()) & 0x7FFFFFFF) % partitions
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A folder of this run's own, removed behind it; what killed runs have left goes, too."""
+    parent.mkdir(parents=True, exist_ok=True)
+    with (parent / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StopProcess(f"another verification is under way in {parent}") from None
+        for left in parent.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+        folder = parent / uuid.uuid4().hex
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""Reads of Redis keys that come at the same time travel together. Used by `projections.cache`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Final
+
+MOST: Final = 64
+"""Keys of one MGET: some 200 KB of answers."""
+
+
+class GroupedGets:
+    """While one MGET is under way, further reads wait for the next: one connection serves them all.
+
+    A connection a read would cost the process several times as much, and beyond the client's `max_connections` a read
+    would fail. `seconds`: how long one MGET may take; without an end, a server that is cut off would hold up all reads.
+    """
+
+    def __init__(self, redis: Any, *, seconds: float) -> None:
+        self._redis = redis
+        self._seconds = seconds
+        self._waiting: dict[str, list[asyncio.Future[Any]]] = {}
+        self._round: asyncio.Task[None] | None = None
+
+    async def get(self, key: str) -> Any:
+        """The value, None for a key that is not there or is no string. Raises redis.RedisError and TimeoutError."""
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(told)
+        if self._round is None:
+            self._round = asyncio.create_task(self._run())
+        return await told
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                keys = list(islice(self._waiting, MOST))
+                asked = [self._waiting.pop(key) for key in keys]
+                try:
+                    async with asyncio.timeout(self._seconds):
+                        values = await self._redis.mget(keys)
+                except Exception as error:  # whatever it is: those who wait must not wait for ever
+                    for told in _open(asked):
+                        told.set_exception(error)
+                else:
+                    for waiting, value in zip(asked, values, strict=True):
+                        for told in _open([waiting]):
+                            told.set_result(value)
+        finally:
+            self._round = None
+
+
+def _open(asked: Iterable[list[asyncio.Future[Any]]]) -> list[asyncio.Future[Any]]:
+    """Those whose readers have not left."""
+    return [told for waiting in asked for told in waiting if not told.done()]
