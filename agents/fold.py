@@ -7,6 +7,7 @@ of the calls: decode → fold → put rows → send outputs → acknowledge when
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,10 +43,15 @@ class FoldMetrics:
     seconds: Histogram = field(default_factory=Unmeasured)
 
 
+async def _always() -> None:
+    """Nobody else folds."""
+
+
 class Folder:
     """Folds events into `table` and sends outputs to `topics` (one per channel, `deadletter` among them).
 
-    `keys`: open sealed facts.
+    `keys`: open sealed facts. `check_turn`: called once in each generation of the group, before the first event; raises
+    when another generation of the tables folds.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Folder:
         topics: dict[Channel, TopicT],
         metrics: FoldMetrics | None = None,
         keys: KeyReader | None = None,
+        check_turn: Callable[[], Awaitable[None]] = _always,
     ) -> None:
         self._delivery = delivery
         self._table = table
@@ -62,14 +69,17 @@ class Folder:
         self._metrics = metrics or FoldMetrics()
         self._store = PetStore(table.get)
         self._keys = keys or NoKeys()
+        self._check_turn = check_turn
+        self._checked = -1
 
     async def run(self, stream: StreamT[Any]) -> None:
         """The agent's body. No exception leaves it: what is not a dead letter ends the process."""
         async for event in stream.noack().events():
-            ticket = await self._delivery.admit(event)
-            if ticket is None:
-                continue
             try:
+                await self._check(event.message.generation_id)
+                ticket = await self._delivery.admit(event)
+                if ticket is None:
+                    continue
                 await self._keys.need(keys_named(event.message.value or b""))
                 self._handle(ticket, event)
                 await ticket.publish()
@@ -77,6 +87,12 @@ class Folder:
             except Exception as error:
                 log.exception("fold_failed", partition=event.message.partition, offset=event.message.offset)
                 self._delivery.abort(f"fold of offset {event.message.offset} failed: {error!r}")
+
+    async def _check(self, generation: int) -> None:
+        """After the group was joined and not before: whoever takes over waits until it is empty (app.rebuild)."""
+        if generation != self._checked:
+            await self._check_turn()
+            self._checked = generation
 
     def _handle(self, ticket: Ticket, event: EventT) -> None:
         """Fold one event: no await, so that puts and their changelog records stay together."""

@@ -27,21 +27,26 @@ ROCKSDB_OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-def group_id(settings: Settings, role: str) -> str:
-    """Consumer group and Faust app id of a role, e.g. ``media-fold``."""
-    return f"{settings.kafka_topic_prefix}media-{role}"
+def group_id(settings: Settings, role: str, generation: int = 1) -> str:
+    """Consumer group and Faust app id of a role, e.g. ``media-fold``; of a later generation, ``media-fold-2``."""
+    return f"{settings.kafka_topic_prefix}media-{role}{'' if generation == 1 else f'-{generation}'}"
 
 
-def changelog_topic(settings: Settings, role: str) -> Topic:
+def changelog_topic(settings: Settings, role: str, generation: int = 1) -> Topic:
     """The changelog of the role's table, under the name that Faust gives it."""
-    return Topic(f"{group_id(settings, role)}-{TABLES[role]}-changelog", -1, compacted=True, compaction_lag_ms=0)
+    group = group_id(settings, role, generation)
+    return Topic(f"{group}-{TABLES[role]}-changelog", -1, compacted=True, compaction_lag_ms=0)
 
 
-def create_app(settings: Settings, role: str) -> AppT:
-    """The Faust app of a worker of `role`. It has no web server; app.telemetry.ops_server answers for it."""
-    name = group_id(settings, role)
+def create_app(settings: Settings, role: str, generation: int = 1) -> AppT:
+    """The Faust app of a worker of `role`. It has no web server; app.telemetry.ops_server answers for it.
+
+    Each generation has its own group, changelog and local tables.
+    """
+    name = group_id(settings, role, generation)
     brokers = settings.kafka_bootstrap_servers.split(",")
-    datadir = settings.data_dir / f"{role}-{settings.worker_id}"
+    # No worker's id holds an @, so that no two folders are the same.
+    datadir = settings.data_dir / f"{role}-{settings.worker_id}{'' if generation == 1 else f'@{generation}'}"
     datadir.parent.mkdir(parents=True, exist_ok=True)
     return faust.App(
         name,

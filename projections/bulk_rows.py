@@ -8,7 +8,7 @@ it, or once there is no later version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -210,11 +210,17 @@ def _summary_row(pet_id: str, number: int, summary: _Summary, until: int | None,
     )
 
 
-def all_rows(versions: Iterable[PetVersion]) -> dict[str, list[Row]]:
-    """The rows of some pets' whole histories."""
+def all_rows(changes: Sequence[PetVersion | PetErased]) -> dict[str, list[Row]]:
+    """The rows of some pets' whole histories; of what came before a pet's last purge there are none."""
     bulk = BulkRows()
-    for version in versions:
-        bulk.apply(version)
+    purges = {change.pet_id: number for number, change in enumerate(changes) if isinstance(change, PetErased)}
+    for number, change in enumerate(changes):
+        if number < purges.get(change.pet_id, 0):
+            continue
+        if isinstance(change, PetErased):
+            bulk.erase(change)
+        else:
+            bulk.apply(change)
     rows = bulk.take()
     for table, row in bulk.holding():
         rows[table].append(row)

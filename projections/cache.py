@@ -9,6 +9,7 @@ stored one inside Redis, so that no writer, however late, puts an older answer o
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -17,6 +18,8 @@ from projections.grouped_gets import GroupedGets
 
 _TAIL: Final = re.compile(rb'"generation":(\d+),"version":(\d+)\}$')
 _TAIL_BYTES: Final = 64
+SCAN_KEYS: Final = 500
+"""That Redis looks at in one go, while nobody else is served."""
 
 # A value without that tail (the predecessor's, or one of another type) has no version and is replaced.
 _PUT: Final = r"""
@@ -50,6 +53,11 @@ def stored_position(answer: bytes) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
+def same_but_for_generation(answer: bytes, other: bytes) -> bool:
+    """Whether two answers say the same, of the same version."""
+    return _TAIL.sub(rb'"version":\2}', answer) == _TAIL.sub(rb'"version":\2}', other)
+
+
 class AnswerCache:
     """Answers under ``{namespace}:state:{pet_id}``. Every method raises redis.RedisError while Redis is away, and `get`
     TimeoutError when it takes longer than `get_seconds`.
@@ -78,6 +86,12 @@ class AnswerCache:
         stored = await self._put(keys=[self.key(pet_id)], args=[answer, generation, version, self._ttl_seconds])
         return bool(stored)
 
+    async def pets(self) -> AsyncIterator[str]:
+        """The pets under whose keys something is cached, ours or not; one may be told more than once."""
+        prefix = self.key("")
+        async for key in self._redis.scan_iter(match=_literally(prefix) + "*", count=SCAN_KEYS):
+            yield (key.decode() if isinstance(key, bytes) else key).removeprefix(prefix)
+
     async def ping(self) -> None:
         """Returns when Redis answers."""
         await self._redis.ping()
@@ -91,3 +105,8 @@ class AnswerCache:
     async def invalidate(self, pet_id: str) -> bool:
         """Drop the cached answer; False when there was none. A purge's mark stays."""
         return bool(await self._drop(keys=[self.key(pet_id)], args=[_MARK]))
+
+
+def _literally(text: str) -> str:
+    """The text as a pattern of Redis that matches itself."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", text)

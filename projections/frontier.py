@@ -14,7 +14,7 @@ are asked again at the next round, against the ends that were read then, so that
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,10 +45,10 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Names of the consumer groups that a command passes through."""
+    """Names of the consumer groups that a command passes through. The fold's changes with its generation."""
 
     embed: str
-    fold: str
+    fold: Callable[[], Awaitable[str]]
     retry: str
 
 
@@ -92,7 +92,7 @@ class Frontier:
         """Steps 3 and 4."""
         waiting = [number for number, checkpoint in self._open.items() if checkpoint.projected is None]
         read = {
-            **await broker.committed(self._groups.fold, _across([self._log], waiting)),
+            **await broker.committed(await self._groups.fold(), _across([self._log], waiting)),
             **await broker.committed(self._groups.retry, _across(self._retries, waiting)),
         }
         passed = [number for number in waiting if _reached(read, self._open[number].produced)]

@@ -1,6 +1,6 @@
 """Where consumer groups and topics stand, as the broker tells.
 
-Used by `projections.sweeper`, for one round each, and by `app.backup`.
+Used by `projections.sweeper`, for one round each, by `app.backup` and by rebuilds of the fold's tables.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
 
 
 class LogOffsets:
@@ -49,6 +50,14 @@ class LogOffsets:
         offsets = {tp: found[tp].offset for tp in asked if tp in found and found[tp].offset >= 0}
         missing = [tp for tp in asked if tp not in offsets]
         return offsets | (await self._consumer.beginning_offsets(missing) if missing else {})
+
+    async def members(self, group: str) -> list[str]:
+        """The ids of the group's members, of static ones their name and a suffix; empty when nobody is in it."""
+        (described,) = await self._admin.describe_consumer_groups([group])
+        (error, _group, _state, _type, _protocol, members, *_), *_ = described.groups
+        if error:
+            raise for_code(error)(f"group {group}")
+        return sorted(member[0] for member in members)
 
     async def ends(self, asked: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The next offset that each partition will give."""

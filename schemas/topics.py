@@ -108,6 +108,11 @@ class Topics:
         """What operators did with dead letters, who and why, kept for ever. JSON, key pet_id or none."""
         return Topic(f"{self.prefix}media.deadletter.actions", -1)
 
+    @property
+    def fold_generations(self) -> Topic:
+        """Which generation of the fold is at work, kept for ever. JSON, one key, partition 0."""
+        return Topic(f"{self.prefix}media.fold.generations", -1)
+
     def all(self) -> tuple[Topic, ...]:
         """Every topic that must exist before a worker starts."""
         return (
@@ -120,6 +125,7 @@ class Topics:
             self.jobs_status,
             self.deadletter,
             self.deadletter_actions,
+            self.fold_generations,
         )
 
     def restored(self) -> tuple[Topic, ...]:
@@ -131,5 +137,7 @@ class Topics:
         return (self.jobs, *self.retries, self.pet_keys, self.pet_log, self.deadletter, self.deadletter_actions)
 
     def folded_again(self) -> tuple[Topic, ...]:
-        """Those that the fold fills anew when it reads the log from its beginning."""
-        return (self.pet_versions, self.clusters_updated, self.jobs_status)
+        """Those that begin empty: the fold fills them anew when it reads the log from its beginning, and its own
+        generations begin with the first.
+        """
+        return (self.pet_versions, self.clusters_updated, self.jobs_status, self.fold_generations)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.faust_apps import changelog_topic
+from app.fold_generations import read_standing
 from app.purges.finding import Finding, Purge
 from app.purges.look_into_log import look_into_log, read_keys
 from app.purges.look_into_state import look_into_state
@@ -60,8 +61,12 @@ async def check(settings: Settings, pool: Any, redis: Any, pet_id: str) -> Check
 
 async def _of_topics(settings: Settings, topics: PetTopics, purge: Purge) -> list[Finding]:
     names, found = settings.topics(), []
-    fold, embed = changelog_topic(settings, "fold"), changelog_topic(settings, "embed")
-    found += [each async for each in look_into_changelogs(topics, fold, embed, purge)]
+    standing = await read_standing(settings)
+    made = standing.under_way.generation if standing.under_way else 0
+    # A generation that is kept for a rollback, or is being built, holds rows as the live one does.
+    generations = sorted({standing.live.generation, standing.kept, made} - {0})
+    folds = [changelog_topic(settings, "fold", generation) for generation in generations]
+    found += [each async for each in look_into_changelogs(topics, folds, changelog_topic(settings, "embed"), purge)]
     found += [each async for each in look_into_snapshot(topics, names, purge)]
     found += [each async for each in look_into_retained(topics, names, purge)]
     return found

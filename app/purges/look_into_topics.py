@@ -5,7 +5,7 @@ Called by `app.purges.check`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -33,14 +33,18 @@ class _Compacted:
     superseded: int = 0
 
 
-async def look_into_changelogs(topics: PetTopics, fold: Topic, embed: Topic, purge: Purge) -> AsyncIterator[Finding]:
-    """Both Faust tables, as a worker that starts anew would recover them."""
-    prefix = f"{purge.pet_id}/".encode()
-    rows = await _compacted(topics, fold.name, prefix)
-    left = [key for key, value in rows.last.items() if value is not None and tells_of_before(key, value, purge)]
+async def look_into_changelogs(
+    topics: PetTopics, folds: Sequence[Topic], embed: Topic, purge: Purge
+) -> AsyncIterator[Finding]:
+    """The Faust tables, as a worker that starts anew would recover them; the fold's of each generation."""
+    prefix, looked = f"{purge.pet_id}/".encode(), []
+    for fold in folds:
+        rows = await _compacted(topics, fold.name, prefix)
+        left = [key for key, value in rows.last.items() if value is not None and tells_of_before(key, value, purge)]
+        looked.append((fold, left, rows))
     remembered = await _compacted(topics, embed.name, prefix)
     known = [key for key, value in remembered.last.items() if value is not None and is_remembered(key, purge)]
-    for topic, keys, found in ((fold, left, rows), (embed, known, remembered)):
+    for topic, keys, found in (*looked, (embed, known, remembered)):
         if keys:
             names = ", ".join(key.decode("utf-8", "replace") for key in keys[:10])
             yield Finding(place=topic.name, verdict="left", what=f"{len(keys)} rows: {names}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
@@ -18,16 +19,66 @@ from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.urls import driver_url
 from schemas.errors import StopProcess
 from schemas.pet_keys import KeyReader
+from schemas.topics import Topics
 from schemas.versions import PetVersion
 from tables.replay import LogReplay
 
 SAMPLE_EVENTS: Final = 2_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The log, and its sample: `events` folded in `seconds`, `size` bytes, `rows` bytes of the fold's rows."""
+
+    partitions: int
+    total: int
+    events: int
+    seconds: float
+    size: int
+    rows: int
+
+    @property
+    def share(self) -> float:
+        """How many samples the log has."""
+        return self.total / self.events if self.events else 0.0
+
+
 async def estimate(place: Place, display: Display) -> None:
-    """Say it."""
-    topic = place.topics.pet_log.name
-    consumer = log_consumer(place.bootstrap_servers, topic)
+    """Say it of the Postgres projection."""
+    measured = await _measure(place.bootstrap_servers, place.topics)
+    _say_read(measured, display)
+    for table, rows in await _rows(place.database_url):
+        display.say("would write", table=table, rows_about=rows)
+    _say_time(measured, place.processes, display, "copying, indexes and comparing: as long again on a slow disk")
+
+
+async def estimate_fold(bootstrap_servers: str, topics: Topics, processes: int, display: Display) -> None:
+    """Say it of the fold's tables."""
+    measured = await _measure(bootstrap_servers, topics)
+    _say_read(measured, display)
+    display.say("would write", changelog_megabytes_about=round(measured.rows * measured.share / 1e6, 1))
+    _say_time(measured, processes, display, "publishing, and reading the live tables to compare: twice as long again")
+
+
+def _say_read(measured: _Measured, display: Display) -> None:
+    megabytes = round(measured.size * measured.share / 1e6, 1)
+    display.say("would read", partitions=measured.partitions, events=measured.total, megabytes=megabytes)
+
+
+def _say_time(measured: _Measured, processes: int, display: Display, leaves_out: str) -> None:
+    workers = min(processes, measured.partitions)
+    display.say(
+        "would take",
+        seconds_about=round(measured.seconds * measured.share / workers, 1),
+        processes=workers,
+        measured_events_per_second=round(measured.events / measured.seconds) if measured.seconds else 0,
+        leaves_out=leaves_out,
+    )
+
+
+async def _measure(bootstrap_servers: str, topics: Topics) -> _Measured:
+    topic = topics.pet_log.name
+    consumer = log_consumer(bootstrap_servers, topic)
     await consumer.start()
     try:
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
@@ -36,27 +87,15 @@ async def estimate(place: Place, display: Display) -> None:
         consumer.unsubscribe()
         ends = {tp: await log_end(consumer, tp) for tp in partitions}
         largest = max(partitions, key=ends.__getitem__)
-        async with open_pet_keys(place.bootstrap_servers, place.topics.pet_keys.name) as keys:
-            events, seconds, size = await _sample(consumer, largest, min(ends[largest], SAMPLE_EVENTS), keys)
+        async with open_pet_keys(bootstrap_servers, topics.pet_keys.name) as keys:
+            sample = await _sample(consumer, largest, min(ends[largest], SAMPLE_EVENTS), keys)
     finally:
         await consumer.stop()
-    total = sum(ends.values())
-    share = total / events if events else 0.0
-    display.say("would read", partitions=len(partitions), events=total, megabytes=round(size * share / 1e6, 1))
-    for table, rows in await _rows(place.database_url):
-        display.say("would write", table=table, rows_about=rows)
-    workers = min(place.processes, len(partitions))
-    display.say(
-        "would take",
-        seconds_about=round(seconds * share / workers, 1),
-        processes=workers,
-        measured_events_per_second=round(events / seconds) if seconds else 0,
-        leaves_out="copying, indexes and comparing: as long again on a slow disk",
-    )
+    return _Measured(len(partitions), sum(ends.values()), *sample)
 
 
-async def _sample(consumer: Any, tp: TopicPartition, end: int, keys: KeyReader) -> tuple[int, float, int]:
-    """Fold the partition's first events; (events, seconds, bytes)."""
+async def _sample(consumer: Any, tp: TopicPartition, end: int, keys: KeyReader) -> tuple[int, float, int, int]:
+    """Fold the partition's first events; (events, seconds, bytes, bytes of rows)."""
     replay, bulk = LogReplay(tp.partition, keys=keys), BulkRows()
     events, size, begun = 0, 0, time.perf_counter()
     async for records, _ in read_facts(consumer, tp, 0, end, keys):
@@ -68,7 +107,7 @@ async def _sample(consumer: Any, tp: TopicPartition, end: int, keys: KeyReader) 
                 bulk.erase(change)
             size += len(record.value or b"")
         events += len(records)
-    return events, time.perf_counter() - begun, size
+    return events, time.perf_counter() - begun, size, sum(map(len, replay.rows.values()))
 
 
 async def _rows(database_url: str) -> list[tuple[str, int]]:

@@ -19,13 +19,14 @@ from app import VERSION
 from app.rebuild.copying import copy_with_keys
 from app.rebuild.place import Place
 from app.rebuild.progress import Display, Tally
+from app.rebuild.turn import alone, log_partitions
 from app.rebuild.workers import work_on_all
 from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.bulk import BulkJob
 from projections.shadow.catch_up import CatchUp
 from projections.shadow.compare import Comparison, compare
-from projections.shadow.reading import log_consumer
+from projections.shadow.history import leave_out
 from projections.shadow.runs import Run
 from projections.shadow.snapshots import write_snapshots
 from projections.shadow.swap import bring_kept_forward, roll_back, swap
@@ -49,7 +50,7 @@ class Rebuild:
 
     async def build(self) -> Comparison:
         """Build the shadow, or go on with one that was begun, and compare it with the live rows. Swaps nothing."""
-        async with self._alone() as connection, self._consumer() as consumer:
+        async with alone(self._place) as connection, self._consumer() as consumer:
             run = await runs.begin(connection, VERSION)
             run = await self._copy(connection, run)
             async with self._followed(consumer, run) as following:
@@ -59,7 +60,7 @@ class Rebuild:
 
     async def swap(self) -> int:
         """Put a built shadow in place; returns its generation."""
-        async with self._alone() as connection, self._consumer() as consumer:
+        async with alone(self._place) as connection, self._consumer() as consumer:
             run = await runs.last(connection, ("built",))
             if run is None:
                 raise StopProcess("there is no shadow that was built; run `rebuild` first")
@@ -68,7 +69,14 @@ class Rebuild:
             async with self._followed(consumer, run) as following:
                 await self._follow(connection, consumer, following)
                 generation = await self._patiently(
-                    lambda: swap(connection, run, following, consumer, self._place.topics.pet_versions.name)
+                    lambda: swap(
+                        connection,
+                        run,
+                        following,
+                        consumer,
+                        self._place.topics.pet_versions.name,
+                        self._place.sent_before,
+                    )
                 )
             shutil.rmtree(self._folder(run), ignore_errors=True)
             if before is not None:
@@ -79,7 +87,7 @@ class Rebuild:
 
     async def roll_back(self) -> None:
         """Put back what the last swap has replaced."""
-        async with self._alone() as connection, self._consumer() as consumer:
+        async with alone(self._place) as connection, self._consumer() as consumer:
             run = await runs.last(connection, ("swapped", "rolled_back"))
             if run is None or run.state == "rolled_back":
                 raise StopProcess("there is nothing to go back to: no rebuild is swapped in")
@@ -95,7 +103,7 @@ class Rebuild:
 
     async def give_up(self) -> None:
         """Remove a shadow that was begun, and the tables that the last swap has kept."""
-        async with self._alone() as connection:
+        async with alone(self._place) as connection:
             run = await runs.last(connection, ("building", "built"))
             if run is not None:
                 await schema.drop(connection, schema.shadow_name(run.generation))
@@ -117,12 +125,16 @@ class Rebuild:
         self._display.say("copying", generation=run.generation, partitions=len(missing), of=len(self._partitions))
         tally = Tally(dict(run.marks))
         jobs = [self._job(run, number) for number in missing]
-        await work_on_all(copy_with_keys, jobs, self._place.processes, self._display.following(tally))
+        for mark in await work_on_all(copy_with_keys, jobs, self._place.processes, self._display.following(tally)):
+            tally.told(mark)
         self._display.end(tally)
         self._display.say("indexing")
         await schema.index(connection, shadow)
         snapshots = await write_snapshots(connection, shadow)
         self._display.say("indexed", snapshots=snapshots)
+        if self._place.start is not None:
+            left_out = await leave_out(connection, shadow, self._place.start)
+            self._display.say("left out", versions=left_out)
         found = await runs.last(connection, ("building", "built"))
         assert found is not None, "the run was begun under our lock"
         return found
@@ -136,10 +148,7 @@ class Rebuild:
 
     async def _compare(self, connection: Any, run: Run) -> Comparison:
         found = await compare(connection, schema.shadow_name(run.generation))
-        self._display.say("compared", pets=found.pets, differing=found.differing)
-        for each in found.differences:
-            where = f"from version {each.first_version}" if each.first_version else "one side lacks it"
-            self._display.say("differs", pet=each.pet_id, tables=" ".join(each.parts), where=where)
+        self._display.compared(found)
         return found
 
     async def _patiently(self, change: Callable[[], Awaitable[int]]) -> int:
@@ -202,28 +211,6 @@ class Rebuild:
             yield following
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[Any]:
-        """A connection that holds the turn."""
-        connection = await asyncpg.connect(
-            driver_url(self._place.database_url), server_settings={"statement_timeout": "0"}
-        )
-        try:
-            if not await runs.take_turn(connection):
-                raise StopProcess("another rebuild is under way")
-            yield connection
-        finally:
-            await connection.close()
-
-    @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
-        consumer = log_consumer(self._place.bootstrap_servers, self._place.topics.pet_log.name)
-        await consumer.start()
-        try:
-            found = consumer.partitions_for_topic(self._place.topics.pet_log.name)
-            if not found:
-                raise StopProcess(f"the log {self._place.topics.pet_log.name} is not there")
-            self._partitions = sorted(found)
-            consumer.unsubscribe()
+        async with log_partitions(self._place) as (consumer, self._partitions):
             yield consumer
-        finally:
-            await consumer.stop()

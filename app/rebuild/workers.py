@@ -1,6 +1,6 @@
-"""Works on partitions in processes side by side; how far they are comes back through a queue.
+"""Works on partitions in processes side by side; what they have done comes back through a queue.
 
-Used by `rebuild.py`, and by `app.verify`.
+Used by `rebuild.py` and `fold/rebuild.py`, and by `app.verify`.
 """
 
 from __future__ import annotations
@@ -12,43 +12,64 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from projections.shadow.runs import Mark
 
-LOOK_SECONDS: Final = 0.2
-
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
-Work = Callable[[JobT, Callable[[Mark], None]], Coroutine[Any, Any, ResultT]]
-"""A function of a module; what it takes and gives is sent between processes. It tells how far it is."""
+Work = Callable[[JobT, Callable[[Mark], None]], Awaitable[ResultT]]
+
+LOOK_SECONDS: Final = 0.2
 
 _marks: Any = None
+
+
+class Workers:
+    """At most `processes` processes, started when they are first needed, for as long as the block runs."""
+
+    def __init__(self, processes: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._marks = context.Queue()
+        self._pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(self._marks,))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    async def run(
+        self, work: Work[JobT, ResultT], jobs: Sequence[JobT], told: Callable[[Mark], None] = lambda mark: None
+    ) -> list[ResultT]:
+        """Do `work`, a module's function, for each job; `told` hears of progress.
+
+        Raises what one of them raises; then the processes are ended, too.
+        """
+        loop = asyncio.get_running_loop()
+        working = [loop.run_in_executor(self._pool, _work, work, job) for job in jobs]
+        done = asyncio.gather(*working)
+        try:
+            while not done.done():
+                await asyncio.wait({done}, timeout=LOOK_SECONDS)
+                _drain(self._marks, told)
+            return list(await done)
+        finally:
+            for each in working:
+                each.cancel()
+            for process in (self._pool._processes or {}).values():
+                if not done.done() or done.exception() is not None:
+                    process.terminate()
 
 
 async def work_on_all(
     work: Work[JobT, ResultT], jobs: Sequence[JobT], processes: int, told: Callable[[Mark], None]
 ) -> list[ResultT]:
-    """Do the jobs, at most `processes` at a time; `told` hears of progress. Raises what one of them raises."""
-    context = multiprocessing.get_context("spawn")
-    marks = context.Queue()
-    loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(marks,)) as pool:
-        working = [loop.run_in_executor(pool, _run, work, job) for job in jobs]
-        done = asyncio.gather(*working)
-        try:
-            while not done.done():
-                await asyncio.wait({done}, timeout=LOOK_SECONDS)
-                _drain(marks, told)
-            return list(await done)
-        finally:
-            for each in working:
-                each.cancel()
-            for process in (pool._processes or {}).values():
-                if not done.done() or done.exception() is not None:
-                    process.terminate()
+    """Do the jobs, at most `processes` at a time; as `Workers.run`."""
+    with Workers(processes) as workers:
+        return await workers.run(work, jobs, told)
 
 
 def _drain(marks: Any, told: Callable[[Mark], None]) -> None:
@@ -70,8 +91,12 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _run(work: Work[JobT, ResultT], job: JobT) -> ResultT:
-    return asyncio.run(work(job, _tell))
+def _work(work: Work[JobT, ResultT], job: JobT) -> ResultT:
+    return asyncio.run(_awaited(work, job))
+
+
+async def _awaited(work: Work[JobT, ResultT], job: JobT) -> ResultT:
+    return await work(job, _tell)
 
 
 def _tell(mark: Mark) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -85,8 +85,12 @@ def recovery_check(app: AppT) -> Check:
     return Check(True, f"generation {app.consumer_generation_id}, {len(app.consumer.assignment())} partitions")
 
 
-def run_faust(role: Role, app: AppT, delivery: Delivery, checks: dict[str, Check] | None = None) -> None:
-    """Run until SIGTERM. `checks`: what is known to be ready for as long as the process lives. Does not return."""
+def run_faust(
+    role: Role, app: AppT, delivery: Delivery, checks: dict[str, Check] | None = None, services: Sequence[Service] = ()
+) -> None:
+    """Run until SIGTERM. Does not return. `checks`: what is known to be ready for as long as the process lives.
+    `services`: run beside the app.
+    """
     settings = role.settings
     mend_faust()
     lease = Lease(settings.kafka_session_timeout_seconds - LEASE_MARGIN_SECONDS)
@@ -99,7 +103,8 @@ def run_faust(role: Role, app: AppT, delivery: Delivery, checks: dict[str, Check
         bootstrap_servers=settings.kafka_bootstrap_servers,
         seconds=settings.watchdog_seconds,
     )
-    worker = RoleWorker(app, _Operations(role, app, checks or {}), watchdog, shutdown_seconds=settings.shutdown_seconds)
+    operations = _Operations(role, app, checks or {})
+    worker = RoleWorker(app, operations, watchdog, *services, shutdown_seconds=settings.shutdown_seconds)
     try:
         worker.execute_from_commandline()
     finally:

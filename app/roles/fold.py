@@ -6,10 +6,12 @@ from typing import Any
 
 from faust.types import StreamT
 
+from agents.abort import abort_process
 from agents.delivery import Delivery
 from agents.fold import Folder, FoldMetrics
 from app.faust_apps import create_app, durable_table, raw_topic
 from app.roles.faust_worker import pet_keys, run_faust
+from app.roles.fold_generation import GenerationWatch, check_turn, wait_for_turn
 from app.roles.role import Role
 from app.settings import Settings
 from app.telemetry import metric_defs as defs
@@ -19,7 +21,8 @@ from tables.outputs import Channel
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
     role = Role.prepare("fold", settings)
-    app, topics = create_app(settings, "fold"), settings.topics()
+    generation = wait_for_turn(role)
+    app, topics = create_app(settings, "fold", generation), settings.topics()
     table = durable_table(app, "fold")
     outputs: dict[Channel, Any] = {
         "versions": raw_topic(app, topics.pet_versions),
@@ -42,6 +45,11 @@ def run(settings: Settings) -> None:
     @app.agent(raw_topic(app, topics.pet_log), name="fold", concurrency=1)
     async def fold(stream: StreamT[bytes]) -> None:
         async with pet_keys(settings, delivery) as keys:
-            await Folder(delivery, table, outputs, metrics, keys).run(stream)
+            await Folder(delivery, table, outputs, metrics, keys, lambda: check_turn(settings, generation)).run(stream)
 
-    run_faust(role, app, delivery)
+    watch = GenerationWatch(settings, generation)
+    try:
+        run_faust(role, app, delivery, services=[watch])
+    finally:
+        if watch.over:  # all is committed; the exit code makes every supervisor start another worker
+            abort_process(f"generation {generation} of the fold hands over: the next start folds the one that is live")

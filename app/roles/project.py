@@ -11,6 +11,7 @@ from aiokafka import ConsumerRecord
 from agents.pet_keys import PetKeys
 from app.clients import PING_SECONDS, create_producer, open_pool, open_redis, start_producer, stop_producer
 from app.faust_apps import group_id
+from app.fold_generations import read_standing
 from app.roles.loops import run_together
 from app.roles.membership import membership
 from app.roles.role import Role, stop_signal
@@ -129,12 +130,16 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any, keys: PetKeys) 
 
 def _sweeper(role: Role, pool: Any, producer: Any) -> Sweeper:
     settings, metrics = role.settings, role.metrics
+
+    async def fold_group() -> str:
+        return group_id(settings, "fold", (await read_standing(settings)).live.generation)
+
     return Sweeper(
         pool=pool,
         producer=producer,
         bootstrap_servers=settings.kafka_bootstrap_servers,
         topics=settings.topics(),
-        groups=Groups(**{name: group_id(settings, name) for name in ("embed", "fold", "retry")}),
+        groups=Groups(embed=group_id(settings, "embed"), fold=fold_group, retry=group_id(settings, "retry")),
         deadline_s=settings.sweep_deadline_seconds,
         interval_s=settings.sweep_interval_seconds,
         rate_per_s=settings.sweep_rate_per_second,

@@ -27,6 +27,7 @@ from projections.dead_letter_reader import LetterReader
 from projections.history import HistoryReader
 from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
+from projections.rebuild_progress import ProgressBoard
 from projections.within import within
 
 log = structlog.get_logger(__name__)
@@ -118,6 +119,7 @@ def run(settings: Settings) -> None:
         redis_ping=redis.ping,
         kafka_ping=producer.ping,
         clock=_now,
+        rebuilds=ProgressBoard(redis, settings.namespace).list,
         peers=PeerReadiness(settings.readyz_peers),
         unread=unread_stores(postgres=settings.read_postgres, redis=settings.read_redis),
         timeout=settings.web_store_timeout_seconds,

@@ -19,6 +19,7 @@ from aiokafka.partitioner import murmur2
 from redis.exceptions import RedisError
 
 from app.faust_apps import changelog_topic, group_id
+from app.fold_generations import read_standing
 from app.rebuild.progress import Display, Tally
 from app.rebuild.workers import work_on_all
 from app.settings import Settings
@@ -69,8 +70,9 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
 
 async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Task]:
     """One a partition; of one pet, its own."""
-    topics = settings.topics()
-    log, versions, changelog = topics.pet_log.name, topics.pet_versions.name, changelog_topic(settings, "fold").name
+    topics, folds = settings.topics(), (await read_standing(settings)).live.generation
+    log, versions = topics.pet_log.name, topics.pet_versions.name
+    changelog = changelog_topic(settings, "fold", folds).name
     async with LogOffsets(settings.kafka_bootstrap_servers) as broker:
         for name in (log, versions, changelog):  # before any consumer asks for one: a broker may make what is asked for
             numbers = await broker.partitions(name)
@@ -84,7 +86,7 @@ async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Tas
             log=log,
             versions=versions,
             changelog=changelog,
-            group=group_id(settings, "fold"),
+            group=group_id(settings, "fold", folds),
             folder=folder / str(number),
             only=request.pet_id,
         )

@@ -78,6 +78,9 @@ PURGE_NOT_FOUND: Final = ErrorCode(
     "purge_not_found", 404, "The pet has no purge of this id; one appears a moment after it was accepted."
 )
 STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does not answer; try again later.")
+PROGRESS_UNAVAILABLE: Final = ErrorCode(
+    "progress_unavailable", 503, "Redis does not answer; a rebuild goes on without."
+)
 READING_OFF: Final = ErrorCode(
     "reading_off", 503, "An operator has switched off that the API reads Postgres; what needs it is not answered now."
 )
@@ -107,6 +110,7 @@ CATALOGUE: Final = (
     TOO_MANY_LETTERS,
     PURGE_NOT_FOUND,
     STORE_UNAVAILABLE,
+    PROGRESS_UNAVAILABLE,
     READING_OFF,
     TOO_MANY_WAITING,
     KAFKA_UNAVAILABLE,

@@ -27,6 +27,7 @@ from projections.history import PetDifference, VersionRow
 from projections.members import MemberRow, PlaceRow
 from projections.purges import PurgeRow
 from projections.reader import JobRow
+from projections.rebuild_progress import RebuildProgress
 from schemas.answers import ClusterAnswer
 
 _REF: Final = "#/components/schemas/"
@@ -113,7 +114,7 @@ def _schemas() -> dict[str, Any]:
         *(ClusterAnswer, JobRow, Check),
         *(VersionRow, PetDifference, MemberRow, PlaceRow),
         *(DeadLetterRow, DeadLetterDetail, LetterBody, LettersBody, ActedData, CountedData),
-        *(PurgeRow, PurgeBody),
+        *(PurgeRow, PurgeBody, RebuildProgress),
     )
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF + "{name}")
     job = schemas["JobRow"]
@@ -147,6 +148,7 @@ def _schemas() -> dict[str, Any]:
         "DeadLetterEnvelope": _envelope({"$ref": f"{_REF}DeadLetterDetail"}),
         "DeadLettersEnvelope": _page_of("DeadLetterRow"),
         "ActedEnvelope": _envelope({"$ref": f"{_REF}ActedData"}),
+        "RebuildsEnvelope": _envelope({"type": "array", "items": {"$ref": f"{_REF}RebuildProgress"}}),
         "CountedEnvelope": _envelope({"$ref": f"{_REF}CountedData"}),
         "PurgeEnvelope": _envelope({"$ref": f"{_REF}PurgeRow"}),
         "ErrorEnvelope": _envelope({"type": "null"}, error=error),

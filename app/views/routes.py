@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, get_args
 
-from app.views import dead_letters, health, jobs
+from app.views import dead_letters, health, jobs, rebuilds
 from app.views.current_routes import CURRENT_CLUSTERS
 from app.views.echo import MAX_ECHO_BYTES
 from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
@@ -43,6 +43,20 @@ _HEALTH: Final = (
         "Whether Redis answers.",
         health.redis_health,
         (Answer(200, "It does.", _STATUS), Answer(503, "It does not.", _DETAIL)),
+    ),
+)
+
+_REBUILDS: Final = (
+    Route(
+        "GET",
+        "/internal/rebuilds",
+        "list_rebuilds",
+        "How far rebuilds are: the newest of each projection, the one that was begun last first.",
+        rebuilds.list_rebuilds,
+        (
+            Answer(200, "What they have told last; within seconds of now, while they run.", "RebuildsEnvelope"),
+            Answer(503, "Redis does not answer.", ERROR),
+        ),
     ),
 )
 
@@ -215,4 +229,13 @@ _DEAD_LETTERS: Final = (
 )
 
 # The first route that fits a path answers it: fixed words stand before parameters.
-ROUTES: Final = (*_HEALTH, *_JOBS, JOBS_BY_STATE, *CURRENT_CLUSTERS, *CLUSTER_HISTORY, *PURGES, *_DEAD_LETTERS)
+ROUTES: Final = (
+    *_HEALTH,
+    *_JOBS,
+    JOBS_BY_STATE,
+    *CURRENT_CLUSTERS,
+    *CLUSTER_HISTORY,
+    *PURGES,
+    *_DEAD_LETTERS,
+    *_REBUILDS,
+)

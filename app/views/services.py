@@ -15,6 +15,7 @@ from projections.history import HistoryReader
 from projections.own_writes import OwnWrites
 from projections.read_through import ReadThrough
 from projections.reader import JobRow
+from projections.rebuild_progress import RebuildProgress
 from schemas.commands import EmbedImages
 from schemas.errors import RetryLater
 from schemas.public import JobState
@@ -65,6 +66,11 @@ async def no_peers() -> dict[str, Check]:
     return {}
 
 
+async def no_rebuilds() -> list[RebuildProgress]:
+    """No rebuild was ever begun."""
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class WebServices:
     """The collaborators of the views. `timeout`: seconds that one call of a store may take. `wait`: seconds that a read
@@ -84,6 +90,7 @@ class WebServices:
     kafka_ping: Callable[[], Awaitable[object]]
     clock: Callable[[], datetime]
     peers: Readiness = no_peers
+    rebuilds: Callable[[], Awaitable[list[RebuildProgress]]] = no_rebuilds
     timeout: float = 5.0
     wait: float = 2.0
     unread: Mapping[str, str] = field(default_factory=dict)

@@ -6,5 +6,6 @@ reading.py    one partition of the log, from an offset to where it ends now
 bulk.py       one partition's whole history, folded and copied; a process each
 catch_up.py   what the log has got meanwhile, by the statements of the live projector
 compare.py    what differs between the live rows and the shadow's
+one_pet.py    the same for a single pet, in one transaction
 swap.py       the shadow takes the live one's place, in one transaction; and back
 """

@@ -82,7 +82,7 @@ class CatchUp:
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL search_path TO {self._schema}, {LIVE}")
                 for change in changes:
-                    await _apply(connection, change)
+                    await apply_change(connection, change)
                 self.mark = replace(
                     self.mark,
                     next_offset=reached,
@@ -98,7 +98,10 @@ class CatchUp:
         return applied
 
 
-async def _apply(connection: Any, change: PetVersion | PetErased) -> None:
+async def apply_change(connection: Any, change: PetVersion | PetErased) -> None:
+    """Write what the log's next change is to the tables that the search path finds. Raises StopProcess for a version
+    that does not follow.
+    """
     if isinstance(change, PetErased):
         await erase_versions(connection, change)
         return

@@ -1,6 +1,7 @@
 """What differs between the live rows and the shadow's, pet by pet, at a version that both have.
 
-Rows that retention has taken from the live tables are left out: a pet is compared from its oldest live version on.
+Rows that one side has left out are left out, as retention does in the live tables: a pet is compared from the oldest
+version on that both have.
 """
 
 from __future__ import annotations
@@ -51,6 +52,18 @@ async def compare(connection: Any, shadow: str) -> Comparison:
     return found
 
 
+async def compare_pet(connection: Any, shadow: str, pet_id: str) -> Comparison:
+    """Compare one pet, inside the caller's transaction."""
+    found = Comparison(0, 0, [])
+    live, theirs = [await connection.fetchrow(_bounds(name), pet_id) for name in (LIVE, shadow)]
+    if live["last"] is None or theirs["last"] is None:
+        bounds = (pet_id, 0, 0)
+    else:
+        bounds = (pet_id, max(live["oldest"], theirs["oldest"]), min(live["last"], theirs["last"]))
+    await _compare_some(connection, shadow, [bounds], found)
+    return found
+
+
 async def _pets(connection: Any, shadow: str) -> AsyncIterator[list[tuple[str, int, int]]]:
     """(pet, oldest live version, last common version), some at a time, in order; without those that one side has yet
     to purge.
@@ -96,3 +109,7 @@ async def _first_version(connection: Any, shadow: str, pet_id: str, oldest: int,
 
 def _digests(schema: str) -> str:
     return load("digest_pets").replace("{schema}", schema)
+
+
+def _bounds(schema: str) -> str:
+    return load("read_pet_bounds").replace("{schema}", schema).replace("{live}", LIVE)

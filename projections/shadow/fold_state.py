@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
-from rocksdict import Options, Rdict
+from rocksdict import Options, Rdict, WriteBatch
 
 _OFFSET: Final = b"\xff/next-offset"
 
@@ -34,6 +34,17 @@ class FoldState(MutableMapping[bytes, bytes]):
     @offset.setter
     def offset(self, offset: int) -> None:
         self._rows[_OFFSET] = str(offset).encode()
+
+    def write(self, changes: Mapping[bytes, bytes | None], offset: int) -> None:
+        """Put the rows (None deletes) and the offset together: a kill leaves all of it or nothing."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(_OFFSET, str(offset).encode())
+        self._rows.write(batch)
 
     def close(self) -> None:
         """Write out and let go."""

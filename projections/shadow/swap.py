@@ -7,7 +7,7 @@ can fail for want of a lock once versions are applied: the locks come first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,8 +29,18 @@ LOCK_TIMEOUT: Final = "5s"
 """How long the swap waits for the live tables, and readers for it; a longer reader makes it fail, to be repeated."""
 
 
-async def swap(connection: Any, run: Run, catch_ups: Sequence[CatchUp], consumer: Any, versions_topic: str) -> int:
+async def swap(
+    connection: Any,
+    run: Run,
+    catch_ups: Sequence[CatchUp],
+    consumer: Any,
+    versions_topic: str,
+    sent_before: Mapping[int, int],
+) -> int:
     """Bring the shadow to the log's end while nobody writes, and put it in place; the live tables are kept.
+
+    `sent_before`: partition → end of what an earlier generation of the fold has sent. Its versions may have other
+    numbers than the shadow's: raises StopProcess while the projector could still apply one to the shadow.
 
     Returns the live generation from now on. Raises asyncpg.LockNotAvailableError when a reader holds the tables for too
     long; nothing has changed then.
@@ -38,6 +48,7 @@ async def swap(connection: Any, run: Run, catch_ups: Sequence[CatchUp], consumer
     shadow, kept = schema.shadow_name(run.generation), schema.kept_name(run.generation)
     async with connection.transaction():
         positions = await _lock_everybody_out(connection, versions_topic)
+        _check_read(positions, sent_before, versions_topic)
         for catch_up in catch_ups:
             await catch_up.follow(consumer, connection)
         await _pass_what_is_gone(connection, consumer, versions_topic, [each.mark.partition for each in catch_ups])
@@ -46,7 +57,16 @@ async def swap(connection: Any, run: Run, catch_ups: Sequence[CatchUp], consumer
         await schema.move(connection, shadow, schema.LIVE)
         await schema.drop(connection, shadow)
         await runs.note_state(connection, run.generation, "swapped", positions)
-        return await _next_generation(connection)
+        return await begin_generation(connection)
+
+
+def _check_read(positions: Mapping[int, int], sent_before: Mapping[int, int], topic: str) -> None:
+    for partition, end in sent_before.items():
+        if (position := positions.get(partition, 0)) < end:
+            raise StopProcess(
+                f"the projector stands at {topic}/{partition}/{position}, the generation of the fold before this one"
+                f" has sent up to {end}: run the same again when it has read that"
+            )
 
 
 async def bring_kept_forward(connection: Any, run: Run, consumer: Any, versions_topic: str) -> Run:
@@ -82,7 +102,7 @@ async def roll_back(connection: Any, run: Run, consumer: Any, versions_topic: st
         for name in (kept, shadow):
             await schema.drop(connection, name)
         await runs.note_state(connection, run.generation, "rolled_back")
-        return await _next_generation(connection)
+        return await begin_generation(connection)
 
 
 async def _lock_everybody_out(connection: Any, versions_topic: str) -> dict[int, int]:
@@ -103,8 +123,10 @@ async def _pass_what_is_gone(connection: Any, consumer: Any, versions_topic: str
     )
 
 
-async def _next_generation(connection: Any) -> int:
-    """Drawn at the swap, not when the shadow was begun: caches keep the answer of the higher number."""
+async def begin_generation(connection: Any) -> int:
+    """Give the live rows the next number, inside the transaction that changes them: caches keep the answer of the
+    higher one.
+    """
     generation: int = await connection.fetchval(load("next_generation"))
     await connection.execute(load("set_live_generation"), generation)
     return generation

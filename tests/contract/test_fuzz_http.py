@@ -68,6 +68,7 @@ READ: Final = (
     "pets/{pet_id}/images/{image_id}",
     "pets/{pet_id}/purges/{purge_id}",
     "jobs",
+    "rebuilds",
 )
 """Routes below /internal of which some generated request is to be answered with data."""
 

@@ -33,6 +33,7 @@ from projections.postgres import Applied, apply_version
 from projections.purges import PurgeRecords
 from projections.read_through import ReadThrough
 from projections.reader import ClusterReader
+from projections.rebuild_progress import ProgressBoard
 from schemas.topics import Topics
 from schemas.versions import PetVersion
 
@@ -178,6 +179,7 @@ async def serving(
             redis_ping=redis.ping,
             kafka_ping=producer.ping,
             clock=_now,
+            rebuilds=ProgressBoard(redis, "test.clusters").list,
             peers=PeerReadiness(peers),
             timeout=TIMEOUT_SECONDS,
             wait=WAIT_SECONDS,

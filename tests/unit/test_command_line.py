@@ -86,6 +86,13 @@ def test_faust_apps_take_nothing_from_the_environment(monkeypatch: pytest.Monkey
     assert again.conf.table_standby_replicas == 0
 
 
+@pytest.mark.parametrize("command", sorted(command_line.commands))
+def test_lists_in_a_commands_help_are_not_folded(command: str) -> None:
+    shown = CliRunner().invoke(command_line, [command, "--help"])
+    assert shown.exit_code == 0
+    assert "\\b" not in shown.output
+
+
 def test_every_faust_app_is_made_without_the_environment() -> None:
     made = {
         f"{path.relative_to(ROOT)}:{call.lineno}": [keyword.arg for keyword in call.keywords]

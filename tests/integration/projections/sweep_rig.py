@@ -25,12 +25,16 @@ class SweepRig(Rig):
 
     def sweeper(self, *, metrics: SweeperMetrics | None = None, rate: int = 100, interval: float = 60) -> Sweeper:
         prefix = self.topics.prefix
+
+        async def fold() -> str:
+            return f"{prefix}fold"
+
         return Sweeper(
             pool=self.pool,
             producer=self.producer,
             bootstrap_servers=self.bootstrap_servers,
             topics=self.topics,
-            groups=Groups(embed=f"{prefix}embed", fold=f"{prefix}fold", retry=f"{prefix}retry"),
+            groups=Groups(embed=f"{prefix}embed", fold=fold, retry=f"{prefix}retry"),
             deadline_s=DEADLINE,
             interval_s=interval,
             rate_per_s=rate,

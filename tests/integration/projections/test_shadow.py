@@ -7,11 +7,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from projections.answers import read_at
 from projections.bulk_rows import COLUMNS, all_rows
 from projections.postgres import apply_version
 from projections.queries import load
 from projections.shadow import schema
 from projections.shadow.compare import compare
+from projections.shadow.history import Start, leave_out, parse_start
+from schemas.errors import InvalidInput
 from tests.integration.projections.samples import Album
 
 SHADOW = "media_shadow_7"
@@ -79,6 +82,45 @@ async def test_what_retention_removed_and_what_is_pinned_is_no_difference(both: 
     await both.execute("UPDATE cluster_members SET score = 0.5 WHERE pet_id = '102' AND since_version = 20")
     (found,) = (await compare(both, SHADOW)).differences
     assert (found.pet_id, found.parts, found.first_version) == ("102", ("members",), 20)
+
+
+@pytest.mark.parametrize("by_time", [False, True])
+async def test_history_begins_where_it_is_said_and_what_stays_answers_the_same(both: Any, by_time: bool) -> None:
+    first = 20
+    moment = await both.fetchval("SELECT updated_at FROM pet_clusters WHERE pet_id = '101' AND version = $1", first)
+    start = Start(moment=moment) if by_time else Start(version=first)
+    before = {(pet, n): await read_at(both, pet, n) for pet in PETS for n in (PINNED, first, VERSIONS)}
+    await both.execute(load("insert_pin"), "102", PINNED, "an auditor", "a complaint")
+    begins = dict(
+        await both.fetch(
+            "SELECT pet_id, max(version) FROM pet_clusters WHERE updated_at <= $1 GROUP BY pet_id"
+            if by_time
+            else "SELECT pet_id, $1::bigint FROM pet_clusters GROUP BY pet_id",
+            moment if by_time else first,
+        )
+    )
+    assert await leave_out(both, SHADOW, start) == sum(begins.values()) - len(PETS) - 1
+    assert await leave_out(both, SHADOW, start) == 0
+    for pet in PETS:
+        rows = await both.fetch(f"SELECT version FROM {SHADOW}.pet_clusters WHERE pet_id = $1 ORDER BY 1", pet)
+        pinned = [PINNED] if pet == "102" else []
+        assert [row["version"] for row in rows] == [*pinned, *range(begins[pet], VERSIONS + 1)]
+    async with both.transaction():
+        await both.execute(f"SET LOCAL search_path TO {SHADOW}, public")
+        for (pet, number), answer in before.items():
+            stays = number >= begins[pet] or (pet, number) == ("102", PINNED)
+            assert await read_at(both, pet, number) == (answer if stays else None), (pet, number)
+    assert (await compare(both, SHADOW)).differing == 0, "what was left out is no difference"
+    assert await leave_out(both, SHADOW, Start(version=VERSIONS + 5)) > 0
+    assert await both.fetchval(f"SELECT count(*) FROM {SHADOW}.pet_clusters") == len(PETS) + 1, "the last version stays"
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "2026-08-01", "2026-08-01T00:00:00", "1.5", "9" * 30])
+def test_a_beginning_is_a_version_or_a_time_with_a_zone(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^--from: "):
+        parse_start(text)
+    assert parse_start("12") == Start(version=12)
+    assert parse_start("2026-08-01T00:00:00Z").moment is not None
 
 
 async def test_a_live_version_that_was_lost_is_a_difference(both: Any) -> None:
