@@ -31,6 +31,7 @@ BENCHMARKS: Final = {
     "fold": "tests.bench.fold",
     "embed": "tests.bench.embed",
     "restart": "tests.bench.restart",
+    "reads": "tests.bench.reads",
 }
 RESULTS: Final = Path(__file__).parents[2] / ".local" / "bench.json"
 
