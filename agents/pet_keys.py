@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from schemas.errors import DeadLetter, StopProcess
 from schemas.pet_keys import PetKey, decode_key
@@ -20,6 +21,8 @@ from schemas.pet_keys import PetKey, decode_key
 log = structlog.get_logger(__name__)
 POLL_MS: Final = 200
 ARRIVAL_SECONDS: Final = 0.5
+REFRESH_SECONDS: Final = 60.0
+"""Far longer than a million keys take; behind it a partition cannot be read."""
 
 
 class PetKeys:
@@ -83,11 +86,17 @@ class PetKeys:
             await consumer.stop()
 
     async def refresh(self) -> None:
-        """Return when all is read that the topic holds now. Raises KafkaError while the broker is away."""
-        ends = await self._consumer.end_offsets(self._partitions)
-        for tp in self._partitions:
-            while await self._consumer.position(tp) < ends[tp]:
-                await self._next_read()
+        """Return when all is read that the topic holds now. Raises KafkaError while the broker is away, or a partition
+        has no leader.
+        """
+        try:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                ends = await self._consumer.end_offsets(self._partitions)
+                for tp in self._partitions:
+                    while await self._consumer.position(tp) < ends[tp]:
+                        await self._next_read()
+        except TimeoutError:
+            raise KafkaTimeoutError(f"{self._topic} was not read to its end within {REFRESH_SECONDS:.0f} s") from None
 
     async def need(self, key_ids: Iterable[str]) -> None:
         """Look for keys that are not known yet; those that the topic lacks are missed by `find`.

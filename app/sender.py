@@ -25,7 +25,7 @@ class Sender:
         self._producer: Any = None
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Returns when the broker has confirmed all messages."""
+        """Returns when the broker has confirmed all messages; of none, when it is connected."""
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 if self._producer is None:

@@ -91,5 +91,5 @@ def _receipt(erased: PetErased, removed: dict[str, int]) -> tuple[Any, ...]:
         moment(erased.time, "time"),
         erased.partition,
         erased.offset,
-        jsonb({"postgres": removed, "fold": erased.rows}),
+        jsonb({"postgres": removed}),
     )

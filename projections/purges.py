@@ -14,10 +14,9 @@ from schemas.headers import timestamp
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows that a purge has removed: by table in `postgres`, by kind of row in the `fold`'s own state."""
+    """Rows that a purge has removed, by table in `postgres`."""
 
     postgres: dict[str, int] = {}
-    fold: dict[str, int] = {}
 
 
 class PurgeRow(msgspec.Struct, frozen=True, kw_only=True):

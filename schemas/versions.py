@@ -90,7 +90,6 @@ class PetErased(msgspec.Struct, frozen=True, kw_only=True):
 
     `version`: the last one it had, 0 for a pet that had none. `time`, `partition`, `offset`: of the fact `PetPurged`.
     What belongs to jobs enqueued up to `accepted_until` (RFC 3339) must not be written any more, whenever it comes.
-    `rows`: what the fold removed, by kind of row; for the receipt.
     """
 
     format: int = ERASED_FORMAT
@@ -103,4 +102,3 @@ class PetErased(msgspec.Struct, frozen=True, kw_only=True):
     accepted_until: str
     who: str = ""
     why: str = ""
-    rows: dict[str, int] = {}

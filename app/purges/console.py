@@ -75,24 +75,24 @@ async def _purge(settings: Settings, pool: Any, request: Request, out: TextIO) -
     )
     try:
         purge = await desk.ask(request.pet_id, who=request.who, why=request.why, purge_id=request.purge_id)
-        done = await _until_purged(desk, purge) if request.wait else purge
+        done = await _until_purged(desk, purge, settings.project_redis) if request.wait else purge
     finally:
         await sender.close()
     _show_purge(done, request, out)
     return 1 if request.wait and done.status == "pending" else 0
 
 
-async def _until_purged(desk: PurgeDesk, asked: PurgeRow) -> PurgeRow:
-    """The receipt, or the purge as it stands when it takes too long."""
+async def _until_purged(desk: PurgeDesk, asked: PurgeRow, cached: bool) -> PurgeRow:
+    """The receipt, or the purge as it stands when it takes too long. `cached`: whether a projector writes to Redis."""
     deadline, purge = asyncio.get_running_loop().time() + WAIT_SECONDS, asked
-    while not _is_done(purge) and asyncio.get_running_loop().time() < deadline:
+    while not _is_done(purge, cached) and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(POLL_SECONDS)
         purge = await desk.find(asked.pet_id, asked.purge_id) or asked
     return purge
 
 
-def _is_done(purge: PurgeRow) -> bool:
-    return purge.status == "purged" and purge.cache_removed_at is not None
+def _is_done(purge: PurgeRow, cached: bool) -> bool:
+    return purge.status == "purged" and (purge.cache_removed_at is not None or not cached)
 
 
 def _show_purge(purge: PurgeRow, request: Request, out: TextIO) -> None:
@@ -106,8 +106,6 @@ def _show_purge(purge: PurgeRow, request: Request, out: TextIO) -> None:
     table = Table("where", "removed")
     for name, rows in purge.removed.postgres.items():
         table.add_row(f"Postgres {name}", str(rows))
-    for name, rows in purge.removed.fold.items():
-        table.add_row(f"fold {name}", str(rows))
     table.add_row("Redis", f"answer gone at {purge.cache_removed_at}" if purge.cache_removed_at else "not yet")
     console.print(table)
     console.print(f"the next version is {(purge.last_version or 0) + 1}")

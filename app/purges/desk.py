@@ -51,6 +51,7 @@ class PurgeDesk:
         """
         if purge_id is not None and (known := await self.find(pet_id, purge_id)) is not None:
             return known
+        await self._send(())  # a connection may take long; the purge's moment is taken behind it
         purge = PurgePet(
             pet_id=pet_id,
             purge_id=purge_id or uuid.uuid4().hex,

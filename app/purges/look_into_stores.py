@@ -46,7 +46,9 @@ async def look_into_redis(redis: Any, settings: Settings, purge: Purge) -> Async
     elif answer is not None and position is not None and position[1] <= purge.last_version:
         yield Finding(place=f"Redis {key}", verdict="left", what=f"the cached answer of version {position[1]}")
     async for name in redis.scan_iter(match=f"*:{purge.pet_id}", count=PAGE):
-        if (other := name.decode("utf-8", "replace")) != key:
+        other = name.decode("utf-8", "replace")
+        # An id may hold colons: the answer of another pet whose id ends like this one's is not of this one.
+        if other != key and not other.startswith(cache.key("")):
             yield Finding(place=f"Redis {other}", verdict="left", what="a key of the pet")
     for stream in (settings.cluster_stream_key, settings.cluster_dead_letter_stream):
         if entries := await _entries_of(redis, stream, purge):

@@ -109,7 +109,7 @@ def run(settings: Settings) -> None:
             timeout=settings.web_store_timeout_seconds,
         ),
         purges=PurgeDesk(
-            PurgeRecords(pool),
+            PurgeRecords(store),
             producer.send,
             topics=settings.topics(),
             clock=_now,

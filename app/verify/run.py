@@ -52,6 +52,8 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
             done = await work_on_all(verify_partition, jobs, processes, display.following(tally))
         display.end(tally)
         report = Report(done, time.monotonic() - begun)
+        if request.pet_id is not None and not any(each.pets or each.in_postgres or each.in_redis for each in done):
+            raise StopProcess(f"--pet {request.pet_id}: neither the log nor Postgres nor Redis knows this pet")
         print_report(report, out, as_json=request.as_json)
         if request.metrics_file is not None:
             write_metrics(report, request.metrics_file)

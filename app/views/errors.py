@@ -44,9 +44,7 @@ VERSION_REMOVED: Final = ErrorCode(
 VERSION_PURGED: Final = ErrorCode(
     "version_purged", 410, "The pet had this version, but a purge has destroyed it; nothing brings it back."
 )
-CLUSTER_NOT_FOUND: Final = ErrorCode(
-    "cluster_not_found", 404, "The pet has no cluster of this id at this version; `message` tells what became of it."
-)
+CLUSTER_NOT_FOUND: Final = ErrorCode("cluster_not_found", 404, "The pet has no cluster of this id at this version.")
 IMAGE_NOT_FOUND: Final = ErrorCode("image_not_found", 404, "No kept version of the pet has an image of this id.")
 JOB_NOT_FOUND: Final = ErrorCode(
     "job_not_found", 404, "No job with this id is known; a job appears a moment after it was accepted."

@@ -79,6 +79,8 @@ async def _pets(connection: Any, shadow: str) -> AsyncIterator[list[tuple[str, i
 
 
 async def _compare_some(connection: Any, shadow: str, bounds: list[tuple[str, int, int]], found: Comparison) -> None:
+    if not bounds:
+        return
     arguments = [list(column) for column in zip(*bounds, strict=True)]
     live, theirs = [
         {row["pet_id"]: row for row in await connection.fetch(_digests(schema), *arguments)}

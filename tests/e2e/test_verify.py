@@ -301,6 +301,12 @@ async def test_what_cannot_be_done_is_told_with_another_exit_code(service: Servi
     assert errors.count("\n") == 1
 
 
+async def test_a_pet_that_nobody_knows_is_no_equal_one(service: Service, tmp_path: Path) -> None:
+    done, _, errors = await command(service, tmp_path, "--pet", "nobody-knows-it")
+    assert done == EXIT_ERROR
+    assert "--pet nobody-knows-it: neither the log nor Postgres nor Redis knows this pet" in errors
+
+
 async def test_a_second_one_beside_it_is_refused(service: Service, tmp_path: Path) -> None:
     settings = settings_of(service, tmp_path)
     (tmp_path / "verify").mkdir()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from agents.embedder.model import ModelSpec
 from agents.embedder.session import OnnxSession
 from schemas.errors import StopProcess
 
+REPOSITORY = Path(__file__).parents[2]
 SIDE = 8
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
 
@@ -143,3 +147,21 @@ def test_a_file_that_is_missing_or_no_model_is_a_refused_start(tmp_path: Path) -
 def test_settings_that_contradict_each_other_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(StopProcess, match=message):
         spec(Path("any.onnx"), **changes)
+
+
+def test_the_runtime_keeps_no_telemetry(tmp_path: Path) -> None:
+    """It writes a device id and events into the user's cache folder, and sends them, unless it is told not to."""
+    path = write_model(tmp_path / "m.onnx", shape=["n", 3, SIDE, SIDE], axes=[2, 3])
+    code = (
+        "import sys; from pathlib import Path; from agents.embedder.model import ModelSpec;"
+        "from agents.embedder.session import OnnxSession;"
+        "size = dict(dimension=3, input_size=8, mean=(0,) * 3, std=(1,) * 3);"
+        "spec = ModelSpec(name='m', version='1', path=Path(sys.argv[1]), **size);"
+        "print(OnnxSession(spec).device)"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    subprocess.run([sys.executable, "-c", code, str(path)], env=environment, cwd=REPOSITORY, check=True)
+    assert list(home.rglob("*")) == []

@@ -75,6 +75,14 @@ async def test_copied_rows_of_a_purged_pet_are_those_of_its_new_life(pool: Any) 
         await connection.execute("RESET search_path")
 
 
+async def test_pets_that_only_one_side_knows_to_be_purged_are_left_out_of_a_comparison(pool: Any) -> None:
+    """As in an empty database whose shadow was built from a log that tells of nothing but purged pets."""
+    async with pool.acquire() as connection:
+        await copied(connection, [erased(PURGED_AT), version(PET, PURGED_AT + 1)])
+        found = await compare(connection, SHADOW)
+        assert (found.pets, found.differing) == (0, 0), found.differences
+
+
 async def test_a_replay_that_cannot_read_what_was_before_the_purge_comes_to_the_same(pool: Any) -> None:
     """Its key is destroyed, so the purge is the first that a replay hears of the pet."""
     changes = history()
