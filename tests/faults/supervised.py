@@ -150,6 +150,11 @@ class SupervisedService(Service):
         process.send_signal(number)
         return True
 
+    def is_ending(self, name: str) -> bool:
+        """Whether the process that runs now was told to end."""
+        keeper = self._keepers.get(name)
+        return keeper is not None and bool(keeper.asked)
+
     def runs(self, name: str) -> bool:
         """Whether the process runs (a stopped one does)."""
         process = self.processes.get(name)

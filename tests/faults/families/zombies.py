@@ -24,10 +24,16 @@ class Zombie(Fault):
     family: ClassVar[str] = "zombie"
 
     async def inject(self, stack: Stack) -> None:
-        """Stop the worker once it is a member of its group, and start the other."""
+        """Stop the worker once it is a member of its group, and start the other. One that another fault has just told to
+        end would wake up and end as it was told.
+        """
         service = stack.service
         deadline = time.monotonic() + READY_SECONDS
-        while not (await _is_ready(stack, self.target) and service.send(self.target, signal.SIGSTOP, "zombie")):
+        while not (
+            await _is_ready(stack, self.target)
+            and not service.is_ending(self.target)
+            and service.send(self.target, signal.SIGSTOP, "zombie")
+        ):
             if time.monotonic() > deadline:
                 raise NotNow(f"{self.target} is not ready")
             await asyncio.sleep(0.1)
