@@ -24,8 +24,9 @@ class Zombie(Fault):
     family: ClassVar[str] = "zombie"
 
     async def inject(self, stack: Stack) -> None:
-        """Stop the worker once it is a member of its group, and start the other. One that another fault has just told to
-        end would wake up and end as it was told.
+        """Stop the worker once it is a member of its group, and start the other.
+
+        One that another fault has just told to end would wake up and end as it was told.
         """
         service = stack.service
         deadline = time.monotonic() + READY_SECONDS
