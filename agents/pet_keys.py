@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 
 from schemas.errors import DeadLetter, StopProcess
 from schemas.pet_keys import PetKey, decode_key
@@ -56,7 +56,7 @@ class PetKeys:
                 raise
 
     async def _open(self) -> None:
-        # Subscribed at first, since only then does the client learn which partitions the topic has.
+        # In no group, a subscription is an assignment of all partitions; a later `assign` would race with it.
         self._consumer = AIOKafkaConsumer(
             self._topic,
             bootstrap_servers=self._bootstrap_servers,
@@ -65,15 +65,11 @@ class PetKeys:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )
-        await self._consumer.start()
-        self._partitions = [
-            TopicPartition(self._topic, number)
-            for number in sorted(self._consumer.partitions_for_topic(self._topic) or ())
-        ]
-        if not self._partitions:
-            raise StopProcess(f"topic {self._topic} is not there: run `python -m app prepare`")
-        self._consumer.unsubscribe()
-        self._consumer.assign(self._partitions)
+        try:
+            await self._consumer.start()
+        except UnknownTopicOrPartitionError:
+            raise StopProcess(f"topic {self._topic} is not there: run `python -m app prepare`") from None
+        self._partitions = sorted(self._consumer.assignment())
 
     async def stop(self) -> None:
         """Let the broker go."""

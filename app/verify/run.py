@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,14 +72,15 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
 
 async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Task]:
     """One a partition; of one pet, its own."""
-    topics, folds = settings.topics(), (await read_standing(settings)).live.generation
+    topics = settings.topics()
     log, versions = topics.pet_log.name, topics.pet_versions.name
-    changelog = changelog_topic(settings, "fold", folds).name
     async with LogOffsets(settings.kafka_bootstrap_servers) as broker:
-        for name in (log, versions, changelog):  # before any consumer asks for one: a broker may make what is asked for
-            numbers = await broker.partitions(name)
-            if not numbers:
-                raise StopProcess(f"the topic {name} is not there; `prepare` makes it")
+        # Before any consumer asks for one: a broker may make what is asked for.
+        for name in (log, versions, topics.fold_generations.name):
+            await _check_there(broker, name)
+        folds = (await read_standing(settings)).live.generation
+        changelog = changelog_topic(settings, "fold", folds).name
+        numbers = await _check_there(broker, changelog)
     if request.pet_id is not None:
         numbers = [partition_of(request.pet_id, len(numbers))]
     return [
@@ -94,6 +95,14 @@ async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Tas
         )
         for number in numbers
     ]
+
+
+async def _check_there(broker: LogOffsets, topic: str) -> Sequence[int]:
+    """The topic's partitions."""
+    numbers = await broker.partitions(topic)
+    if not numbers:
+        raise StopProcess(f"the topic {topic} is not there; `prepare` makes it")
+    return numbers
 
 
 def partition_of(pet_id: str, partitions: int) -> int:

@@ -27,8 +27,9 @@ from projections.retention import Retention
 from projections.shadow.runs import Mark
 from projections.verify.frontier import Settled
 from projections.verify.pets import PetCheck
-from schemas.codec import decode_version
+from schemas.codec import decode_change
 from schemas.errors import StopProcess
+from schemas.versions import PetVersion
 from tables.rows import row_key
 from tests.e2e.conftest import album_ids
 from tests.e2e.kafka_log import read_topic
@@ -54,6 +55,12 @@ async def database(service: Service) -> AsyncIterator[Any]:
     connection = await asyncpg.connect(service.database_url)
     yield connection
     await connection.close()
+
+
+def versions_of(sent: list[Any], pet: str) -> list[PetVersion]:
+    """A pet's versions among the messages of all pets, purges among them."""
+    changes = [decode_change(each.value) for each in sent]
+    return [change for change in changes if isinstance(change, PetVersion) and change.pet_id == pet]
 
 
 @pytest.fixture
@@ -152,9 +159,7 @@ async def test_a_version_that_was_lost_whole_is_named_although_nothing_else_tell
 ) -> None:
     events = await events_of(service, filled)
     sent = await read_topic(service.bootstrap_servers, service.topics.pet_versions.name)
-    (last,) = [
-        version for each in sent if (version := decode_version(each.value)).version == JOBS and version.pet_id == filled
-    ]
+    (last,) = [version for version in versions_of(sent, filled) if version.version == JOBS]
     async with database.transaction():
         for table in ("cluster_members", "cluster_heroes", "cluster_summaries"):
             await database.execute(f"DELETE FROM {table} WHERE pet_id = $1 AND since_version = $2", filled, JOBS)
@@ -173,7 +178,7 @@ async def test_who_is_ahead_of_what_was_read_of_the_log_does_not_differ(
     service: Service, tmp_path: Path, filled: str, database: Any
 ) -> None:
     sent = await read_topic(service.bootstrap_servers, service.topics.pet_versions.name)
-    versions = [version for each in sent if (version := decode_version(each.value)).pet_id == filled]
+    versions = versions_of(sent, filled)
     task = task_of(service, tmp_path, filled)
     log, topic = (TopicPartition(name, task.partition) for name in (task.log, task.versions))
     async with Redis.from_url(service.redis_url) as redis:
