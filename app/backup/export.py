@@ -22,6 +22,7 @@ from app.backup.check import file_entry
 from app.backup.cut import Cut, take_cut
 from app.backup.folder import Folder
 from app.backup.manifest import ExportedFile, ExportedPartition, ExportedTopic, Manifest
+from app.backup.newest import newest
 from app.backup.place import Place
 from app.backup.progress import Count
 from app.backup.records import FileHeader, FileWriter, log_record
@@ -115,12 +116,15 @@ class Export:
             count.add(sum(file.records for file in taken))
         first = files[0].first_offset if files else start
         expected, writer, opened = start, FileWriter(header), start
+        valid = await newest(consumer, tp, start, end) if topic.compacted else None
         async for records, reached in read(consumer, tp, start, end):
             for record in records:
                 if record.offset != expected and not topic.compacted:
                     raise StopProcess(_hole(tp, expected, record.offset, topic))
-                writer.add(log_record(record))
                 expected = record.offset + 1
+                if valid is not None and record.offset not in valid:
+                    continue
+                writer.add(log_record(record))
                 if writer.size >= self._file_bytes:
                     files.append(await self._write(header, writer, opened, expected))
                     writer, opened = FileWriter(header), expected
