@@ -230,7 +230,8 @@ class Settings(BaseSettings):
     storage_service_token: SecretStr = Field(default_factory=lambda known: known.get("internal_token", SecretStr("")))
     """Bearer token for the storage service. Default `INTERNAL_TOKEN`."""
     image_source: str | None = None
-    """fsspec URL template with `{image_id}`, e.g. `s3://bucket/{image_id}.jpg`; replaces the storage service."""
+    """fsspec URL template with `{image_id}`, e.g. `s3://bucket/{image_id}.jpg`; replaces the storage service. Some
+    need a package beside the lock, `s3://` needs `s3fs` in fsspec's version."""
     image_max_bytes: Positive = 20_000_000
     """Largest image file."""
     image_max_pixels: Positive = 50_000_000

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.backup.folder import Folder
+from app.backup.ledger import KEYS, Ledger
 from app.backup.manifest import ExportedFile, ExportedPartition, ExportedTopic, Manifest
 from app.backup.progress import Count
 from app.backup.records import FileHeader, LogRecord, read_file
@@ -22,8 +23,10 @@ class Problem:
 
 
 def check(folder: Folder, manifest: Manifest, count: Count) -> list[Problem]:
-    """Read every file; all that is wrong, the first reason for each."""
-    problems = []
+    """Read every file; all that is wrong, the first reason for each. Last, when all files are whole, what facts and
+    keys lack of each other.
+    """
+    problems, ledger = [], Ledger()
     for topic in manifest.topics:
         for partition in topic.partitions:
             try:
@@ -32,12 +35,12 @@ def check(folder: Folder, manifest: Manifest, count: Count) -> list[Problem]:
                 problems.append(Problem(f"{topic.topic}/{partition.partition}", str(error)))
     for topic, partition, file in manifest.files():
         try:
-            for _ in read_exported(folder, manifest, topic, partition, file):
-                pass
+            for record in read_exported(folder, manifest, topic, partition, file):
+                ledger.see(topic.topic, partition.partition, record)
         except InvalidInput as error:
             problems.append(Problem(file.path, str(error)))
         count.add(file.records)
-    return problems
+    return problems or [Problem(KEYS, f"key {key_id!r} {what}") for key_id, what in ledger.lacking()]
 
 
 def check_partition(topic: ExportedTopic, partition: ExportedPartition) -> None:

@@ -36,8 +36,9 @@ async def take_cut(place: Place, topics: tuple[Topic, ...]) -> Cut:
     """Look at all of them now.
 
     Groups before ends: a group commits only behind what its records have caused, so what lies before its offset stands
-    below the ends, and a group that is restored to it leaves nothing out. Raises StopProcess when a topic is missing or
-    has another partition count than the settings say.
+    below the ends, and a group that is restored to it leaves nothing out. The log's ends before those of the keys: what
+    seals a fact is durable before it. Raises StopProcess when a topic is missing or has another partition count than
+    the settings say.
     """
     counts = await partition_counts(place.brokers, topics)
     for topic in topics:
@@ -50,7 +51,9 @@ async def take_cut(place: Place, topics: tuple[Topic, ...]) -> Cut:
     async with LogOffsets(place.brokers) as broker:
         groups = await _groups(place, broker, topics)
         taken_at = timestamp(utc_now())
-        ends = await broker.ends(partitions)
+        keys = place.topics.pet_keys.name
+        ends = await broker.ends([tp for tp in partitions if tp.topic != keys])
+        ends |= await broker.ends([tp for tp in partitions if tp.topic == keys])
         begins = await broker.begins(partitions)
     return Cut(await cluster_id(place.brokers), taken_at, tuple(groups), begins, ends)
 

@@ -2,10 +2,11 @@
 
     1  cut            where groups stand, then where each partition ends
     2  files          each written in one step, named after its offsets and digest; nothing refers to it yet
-    3  manifest.json  replaced in one step: names exactly the files that belong to this cut
-    4  tidying        files that only the manifest before has named
+    3  agreement      each fact has its key, and each destroyed key its purge; else once more from 1
+    4  manifest.json  replaced in one step: names exactly the files that belong to this cut
+    5  tidying        files that only the manifest before has named, or a cut that did not agree
 
-Killed before 3, the manifest before still holds; the next export takes over files that go on where it ends.
+Killed before 4, the manifest before still holds; the next export takes over files that go on where it ends.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app import VERSION
+from app.backup.agreement import lacking
 from app.backup.check import file_entry
 from app.backup.cut import Cut, take_cut
 from app.backup.folder import Folder
+from app.backup.ledger import Ledger
 from app.backup.manifest import ExportedFile, ExportedPartition, ExportedTopic, Manifest
+from app.backup.newest import newest
 from app.backup.place import Place
 from app.backup.progress import Count
-from app.backup.records import FileHeader, FileWriter, log_record
+from app.backup.records import FileHeader, FileWriter, log_record, read_file
 from app.rebuild.progress import Display
 from projections.shadow.reading import read
 from schemas.errors import InvalidInput, StopProcess
@@ -33,6 +37,8 @@ from schemas.upcast import CURRENT
 
 FILE_BYTES: Final = 32 * 2**20
 """Of records, before compression, at which a file ends; a record may go beyond it."""
+CUTS: Final = 5
+"""How often it is tried. Each begins behind what the one before lacked, unless that is lost."""
 
 
 class Export:
@@ -50,8 +56,25 @@ class Export:
     async def run(self) -> Manifest:
         """Export. Raises StopProcess when the folder holds another Kafka's log, or Kafka lacks what must follow."""
         before = self._manifest_before()
-        cut = await take_cut(self._place, self._topics)
-        _check_origin(before, cut, self._place.prefix)
+        spare: list[ExportedFile] = []
+        for _ in range(CUTS):
+            cut = await take_cut(self._place, self._topics)
+            _check_origin(before, cut, self._place.prefix)
+            ledger = Ledger()
+            held = await self._read(cut, before, ledger)
+            missing = await asyncio.to_thread(lacking, self._folder, before, ledger, self._display)
+            manifest = self._manifest(cut, held)
+            if not missing:
+                await asyncio.to_thread(self._folder.write_manifest, manifest)
+                self._tidy(before, spare, manifest)
+                return manifest
+            key_id, what = missing[0]
+            self._display.say("once more", key=key_id, because=what, keys=len(missing))
+            spare += [file for topic, _, file in manifest.files() if topic.compacted]
+        self._tidy(None, spare, before)
+        raise StopProcess(f"facts and keys do not agree, nothing was exported: key {key_id!r} {what}")
+
+    async def _read(self, cut: Cut, before: Manifest | None, ledger: Ledger) -> tuple[ExportedTopic, ...]:
         plan = {tp: self._go_on(topic, tp, cut, before) for topic in self._topics for tp in self._partitions(topic)}
         left = sum(cut.ends[tp] - next_offset for tp, (_, next_offset) in plan.items())
         count = Count(self._display, "exporting", left)
@@ -59,15 +82,13 @@ class Export:
         async with self._place.reading() as consumer:
             for topic in self._topics:
                 partitions = [
-                    await self._partition(consumer, topic, tp, cut, plan[tp], count) for tp in self._partitions(topic)
+                    await self._partition(consumer, topic, tp, cut, plan[tp], count, ledger)
+                    for tp in self._partitions(topic)
                 ]
                 name = self._place.short(topic.name)
                 held.append(ExportedTopic(topic=name, compacted=topic.compacted, partitions=tuple(partitions)))
         count.end()
-        manifest = self._manifest(cut, tuple(held))
-        await asyncio.to_thread(self._folder.write_manifest, manifest)
-        self._tidy(before, manifest)
-        return manifest
+        return tuple(held)
 
     def _manifest_before(self) -> Manifest | None:
         try:
@@ -105,22 +126,28 @@ class Export:
         cut: Cut,
         plan: tuple[list[ExportedFile], int],
         count: Count,
+        ledger: Ledger,
     ) -> ExportedPartition:
         files, start = plan
         header = FileHeader(cluster=cut.cluster, topic=self._place.short(topic.name), partition=tp.partition)
         end = cut.ends[tp]
         if not topic.compacted:
-            taken = await asyncio.to_thread(self._take_over, header, start, end)
+            taken = await asyncio.to_thread(self._take_over, header, start, end, ledger)
             files, start = files + taken, taken[-1].next_offset if taken else start
             count.add(sum(file.records for file in taken))
         first = files[0].first_offset if files else start
         expected, writer, opened = start, FileWriter(header), start
+        valid = await newest(consumer, tp, start, end) if topic.compacted else None
         async for records, reached in read(consumer, tp, start, end):
             for record in records:
                 if record.offset != expected and not topic.compacted:
                     raise StopProcess(_hole(tp, expected, record.offset, topic))
-                writer.add(log_record(record))
                 expected = record.offset + 1
+                if valid is not None and record.offset not in valid:
+                    continue
+                kept = log_record(record)
+                ledger.see(header.topic, header.partition, kept)
+                writer.add(kept)
                 if writer.size >= self._file_bytes:
                     files.append(await self._write(header, writer, opened, expected))
                     writer, opened = FileWriter(header), expected
@@ -138,7 +165,7 @@ class Export:
             files=tuple(files),
         )
 
-    def _take_over(self, header: FileHeader, start: int, end: int) -> list[ExportedFile]:
+    def _take_over(self, header: FileHeader, start: int, end: int, ledger: Ledger) -> list[ExportedFile]:
         """Whole files of an export that was killed, from `start` on without a hole."""
         folder, taken = _folder_of(header), []
         names = self._folder.names(folder)
@@ -149,6 +176,8 @@ class Export:
                 break
             taken.append(max(whole, key=lambda entry: entry.next_offset))
             start = taken[-1].next_offset
+            for record in read_file(self._folder.read(taken[-1].path) or b"")[1]:
+                ledger.see(header.topic, header.partition, record)
         return taken
 
     async def _write(self, header: FileHeader, writer: FileWriter, first: int, next_offset: int) -> ExportedFile:
@@ -178,13 +207,14 @@ class Export:
             topics=topics,
         )
 
-    def _tidy(self, before: Manifest | None, now: Manifest) -> None:
-        named = {file.path for _, _, file in now.files()}
-        gone = [file.path for _, _, file in before.files() if file.path not in named] if before else []
+    def _tidy(self, before: Manifest | None, spare: Sequence[ExportedFile], now: Manifest | None) -> None:
+        named = {file.path for _, _, file in (now.files() if now else ())}
+        once = [*spare, *(file for _, _, file in (before.files() if before else ()))]
+        gone = sorted({file.path for file in once} - named)
         for path in gone:
             self._folder.remove(path)
         if gone:
-            self._display.say("removed", files=len(gone), because="Kafka no longer has what they held")
+            self._display.say("removed", files=len(gone), because="nothing needs them")
 
     def _partitions(self, topic: Topic) -> list[TopicPartition]:
         return self._place.partitions(topic)

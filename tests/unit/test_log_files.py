@@ -28,7 +28,10 @@ from app.backup.manifest import (
 from app.backup.progress import Count
 from app.backup.records import FileHeader, FileWriter, LogRecord, read_file
 from app.rebuild.progress import Display
+from schemas.codec import encode_fact
 from schemas.errors import InvalidInput, StopProcess
+from schemas.facts import Fact, ImagesEmbedded, JobContext, PetPurged
+from schemas.pet_keys import Destroyed, PetKey, encode_key
 from schemas.topics import Topics
 
 HEADER = FileHeader(cluster="kafka-1", topic="media.pet-log", partition=0)
@@ -241,6 +244,46 @@ def test_a_manifest_comes_back_and_says_when_it_was_changed(folder: Folder) -> N
         folder.write(NAME, damaged)
         with pytest.raises(StopProcess, match=NAME):
             folder.needed_manifest()
+
+
+OPEN = PetKey(key_id="k1", pet_id="rex", secret=bytes(32))
+GONE = PetKey(key_id="k1", pet_id="rex", destroyed=Destroyed(purge_id="p1", last_version=3, next_cluster=1))
+EMBEDDED = ImagesEmbedded(job=JobContext(job_id="j"), model="m", dimension=2)
+PURGED = PetPurged(purge_id="p1", accepted_until="2026-11-21T00:00:00Z", keys=("k1",))
+
+
+def _of_values(folder: Folder, topic: str, values: list[bytes]) -> ExportedTopic:
+    records = [LogRecord(n, 1_000, 0, b"rex", value, ()) for n, value in enumerate(values)]
+    data, path, size = file_of(records, msgspec.structs.replace(HEADER, topic=topic)), f"{topic}/0/all.gz", len(records)
+    folder.write(path, data)
+    digest = hashlib.sha256(data).hexdigest()
+    file = ExportedFile(path=path, first_offset=0, next_offset=size, records=size, bytes=len(data), sha256=digest)
+    partition = ExportedPartition(partition=0, first_offset=0, next_offset=size, records=size, files=(file,))
+    return ExportedTopic(topic=topic, compacted=topic == "media.pet-keys", partitions=(partition,))
+
+
+@pytest.mark.parametrize(
+    ("facts", "keys", "lacks"),
+    [
+        ([(EMBEDDED, "rex")], [OPEN], None),
+        ([(EMBEDDED, "rex"), (PURGED, "rex")], [OPEN, GONE], None),
+        ([(EMBEDDED, "rex"), (PURGED, "rex")], [OPEN], None),
+        ([(EMBEDDED, "rex")], [], "key 'k1' is not there, but media.pet-log/0/0 names it"),
+        ([(PURGED, "rex")], [], "key 'k1' is not there, but media.pet-log/0/0 names it"),
+        ([(EMBEDDED, "rex")], [GONE], "key 'k1' was destroyed by purge 'p1', whose PetPurged is not in media.pet-log"),
+        ([(PURGED, "bella")], [GONE], "key 'k1' was destroyed by purge 'p1', whose PetPurged is not in media.pet-log"),
+    ],
+)
+def test_facts_and_keys_must_belong_together(
+    folder: Folder, facts: list[tuple[Fact, str]], keys: list[PetKey], lacks: str | None
+) -> None:
+    log = [encode_fact(fact, event_id="e", time="", pet_id=pet, key=OPEN) for fact, pet in facts]
+    topics = (
+        _of_values(folder, "media.pet-keys", [encode_key(key) for key in keys]),
+        _of_values(folder, "media.pet-log", [*log, b"no fact", b"\xc1PetPurged"]),
+    )
+    manifest = msgspec.structs.replace(exported(folder), topics=topics)
+    assert problems(folder, manifest) == ([] if lacks is None else [("media.pet-keys", lacks)])
 
 
 def test_a_place_that_cannot_be_opened_is_told_without_its_url(tmp_path: Path) -> None:
