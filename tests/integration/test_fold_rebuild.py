@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import shutil
 import signal
 from collections.abc import AsyncIterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 from msgspec.structs import replace
 
 from app.faust_apps import changelog_topic, group_id
@@ -22,12 +25,14 @@ from app.prepare import create_topics
 from app.rebuild.fold import build
 from app.rebuild.fold import rebuild as fold_rebuild
 from app.rebuild.fold.job import FoldJob
+from app.rebuild.run import run_fold
 from app.rebuild.workers import Workers
 from app.roles.fold_generation import check_turn
+from app.settings import Settings
 from projections.shadow import reading, runs
 from projections.shadow.fold_state import FoldState
 from schemas.errors import StopProcess
-from schemas.generations import FIRST
+from schemas.generations import FIRST, Generation
 from schemas.topics import Topics
 from tables.replay import LogReplay
 from tables.rows import decode_head, encode, head_key
@@ -192,6 +197,10 @@ async def test_a_generation_that_has_handed_over_is_brought_forward_and_takes_it
         await work.roll_back()
 
 
+class Killed(BaseException):
+    """Nothing is done about it."""
+
+
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("step", ["wait_until_empty", "commit_for"])
 async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
@@ -201,11 +210,11 @@ async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: py
     await work.build()
 
     def cut(*_: Any, **__: Any) -> Any:
-        raise InterruptedError
+        raise Killed
 
     with monkeypatch.context() as broken:
         broken.setattr(f"app.rebuild.fold.rebuild.{step}", cut)
-        with pytest.raises(InterruptedError):
+        with pytest.raises(Killed):
             await work.swap()
     found = await read_standing(rig.settings)
     assert (found.live.generation, found.handing_over) == (1, True)
@@ -215,6 +224,53 @@ async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: py
     await rig.until_folded()
     await check_turn(rig.settings, 2)
     assert_same_state(await rig.rows(2), (await rig.offline()).rows)
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_hand_over_that_fails_leaves_the_live_generation_at_work(
+    rig: FoldRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.publish(12)
+    await rig.fold_without_workers()
+    work, _ = rig.work()
+    await work.build()
+
+    async def fails(*_: Any) -> None:
+        raise BrokenProcessPool("out of memory")
+
+    def no_more(*states: str) -> Any:
+        async def record(settings: Settings, wanted: Generation) -> None:
+            if wanted.state in states:
+                raise KafkaConnectionError("away")
+            await record_generation(settings, wanted)
+
+        return record
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fold_rebuild, "commit_for", fails)
+        with pytest.raises(BrokenProcessPool):
+            await work.swap()
+        await check_turn(rig.settings, 1)
+        broken.setattr(fold_rebuild, "record_generation", no_more("building"))
+        with pytest.raises(StopProcess, match=r"nobody folds now: .*out of memory; then .*away.* Run `--swap`"):
+            await work.swap()
+    with monkeypatch.context() as broken:
+        broken.setattr(fold_rebuild, "record_generation", no_more("live"))
+        with pytest.raises(StopProcess, match=r"nobody folds now: .*away.* Run `--swap`"):
+            await work.swap()
+    assert (await read_standing(rig.settings)).handing_over
+    assert await work.swap() == 2
+    await check_turn(rig.settings, 2)
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_process_that_is_killed_is_told_in_one_line(rig: FoldRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def killed(*_: Any) -> None:
+        raise BrokenProcessPool("it was terminated abruptly")
+
+    monkeypatch.setattr(Workers, "run", killed)
+    with pytest.raises(StopProcess, match="a process has ended, killed or out of memory: it was terminated"):
+        await run_fold(rig.settings, "build", processes=1, as_json=True, accept_versions=False, out=io.StringIO())
 
 
 @pytest.mark.usefixtures("here")
