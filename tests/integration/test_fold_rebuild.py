@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import json
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ from projections.shadow import reading, runs
 from projections.shadow.fold_state import FoldState
 from schemas.errors import StopProcess
 from schemas.generations import FIRST, Generation
+from schemas.pet_keys import Destroyed, PetKey, encode_key
 from schemas.topics import Topics
 from tables.replay import LogReplay
-from tables.rows import decode_head, encode, head_key
+from tables.rows import decode_head, encode, head_key, is_head
 from tests.integration.generations_rig import FoldRig, assert_same_state, partition_of
 
 
@@ -142,6 +144,51 @@ async def test_a_build_that_is_cut_off_leaves_no_row_too_many(
         else:
             published[record.key] = record.value
     assert published == replay.rows
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("brought_forward", [False, True])
+async def test_rows_of_a_pet_that_is_purged_between_two_runs_do_not_stay(
+    rig: FoldRig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, brought_forward: bool, lost: bool
+) -> None:
+    number, changelog = partition_of("pet-0"), changelog_topic(rig.settings, "fold", 2)
+    key = PetKey(key_id="k1", pet_id="pet-0", secret=bytes(range(32)))
+    await create_topics(rig.settings, (changelog,))
+    await rig.write(rig.topics.pet_keys.name, {"key": b"k1", "value": encode_key(key), "partition": number})
+    names = (rig.topics.pet_log.name, rig.topics.pet_keys.name, changelog.name, changelog.name)
+    job = FoldJob(rig.settings.kafka_bootstrap_servers, *names, number, 0, tmp_path / "rows")
+
+    async def build_all(restore_at: int = -1) -> int:
+        end = len([each for each in await rig.read(rig.topics.pet_log.name) if each.partition == number])
+        await build.build_partition(dataclasses.replace(job, end=end, restore_at=restore_at))
+        return end
+
+    begun = -1
+    if brought_forward:
+        await rig.publish(2, pets=1, key=key)
+        begun = await build_all()
+        shutil.rmtree(job.folder)
+    await rig.publish(2, pets=1, key=key)
+    with monkeypatch.context() as broken:
+        broken.setattr(build, "in_order", _rows_then_cut)
+        with pytest.raises(InterruptedError):
+            await build_all(begun)
+    assert [row for row in await rig.rows(2) if row.startswith(b"pet-0/i/")], "it has published rows"
+    if lost:
+        shutil.rmtree(job.folder)
+
+    gone = replace(key, secret=b"", destroyed=Destroyed(purge_id="purge-1", last_version=9, next_cluster=9))
+    await rig.write(rig.topics.pet_keys.name, {"key": b"k1", "value": encode_key(gone), "partition": number})
+    await rig.purge("pet-0", "k1")
+    at = await build_all(begun) - 1
+    left = {row.decode() for row in await rig.rows(2) if row.startswith(b"pet-0/")}
+    assert left == {"pet-0/h", f"pet-0/p/{at}", f"pet-0/c/{at}"}
+
+
+def _rows_then_cut(changes: dict[bytes, bytes | None]) -> Iterator[tuple[bytes, bytes | None]]:
+    """As `in_order`, but for the heads and what comes behind them."""
+    yield from ((key, value) for key, value in changes.items() if value is not None and not is_head(key))
+    raise InterruptedError
 
 
 @pytest.mark.usefixtures("here")
