@@ -1,9 +1,12 @@
 """`rebuild --republish`: the snapshots of pets' current versions, sent again to `media.clusters.updated`.
 
 They are the fold's own bytes under their own `ce_id`, from the rows of the live generation's changelog: a consumer that
-has them sees repeats. The topic is compacted, so an older snapshot must never be its last. So behind each batch the
-command waits until the fold has committed all that the log held then: whatever was sent before ours stands in the
-changelog now, and pets that have moved are sent once more. Run by `app.rebuild.run`.
+has them sees repeats. Of a pet that was purged and has no version since, it is the tombstone: a snapshot of ours may
+have come behind the fold's.
+
+The topic is compacted, so an older snapshot must never be its last. So behind each batch the command waits until the
+fold has committed all that the log held then: whatever was sent before ours stands in the changelog now, and pets that
+have moved are sent once more. Run by `app.rebuild.run`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -33,8 +36,8 @@ from projections.shadow.fold_state import FoldState
 from projections.shadow.reading import log_consumer
 from schemas.errors import StopProcess
 from schemas.headers import build_headers
-from tables.outputs import Output
-from tables.rows import decode_event_row, decode_head, head_key, is_head, row_key
+from tables.outputs import Output, gone_output
+from tables.rows import decode_event_row, decode_head, erased_of, head_key, is_head, row_key
 
 BATCH: Final = 500
 COMMIT_SECONDS: Final = 60.0
@@ -57,7 +60,10 @@ class Republish:
         self._sent = 0
 
     async def run(self) -> int:
-        """All pets with a version, or the one; returns how many messages were sent. A run that was killed goes on."""
+        """All pets with a version or a purge, or the one; returns how many messages were sent.
+
+        A run that was killed goes on.
+        """
         async with alone(self._place):
             live = (await read_standing(self._settings)).live.generation
             folder = self._place.state / f"republish-{live}"
@@ -90,23 +96,30 @@ class Republish:
         self._display.stop()
 
     async def _batch(self, live: _Live, producer: Any, fold: _Fold, pets: Sequence[bytes]) -> None:
-        """Send the pets' snapshots, and again those of pets that the fold has moved meanwhile."""
+        """Send the pets' last messages, and again those of pets that the fold has moved, or purged, meanwhile."""
         left = set(pets)
         while left:
-            sent = {pet: output for pet in sorted(left) if (output := live.snapshot(pet)) is not None}
-            for pet, output in sent.items():
+            sent = {pet: last for pet in sorted(left) if (last := live.last(pet)) is not None}
+            for pet, last in sent.items():
                 await self._pace.turn()
-                await self._send(producer, live.partition, pet, output)
+                await self._send(producer, live.partition, pet, last)
             await fold.until_committed(live.partition)
             await live.follow()
-            left = {pet for pet, output in sent.items() if live.snapshot(pet) != output}
+            left = {pet for pet, last in sent.items() if live.last(pet) != last}
 
-    async def _send(self, producer: Any, partition: int, pet: bytes, output: Output) -> None:
-        made_at = json.loads(output.value)["updated_at"]
-        headers = build_headers(event_id=output.id, event_type=output.type, source=SOURCE, time=made_at)
+    async def _send(self, producer: Any, partition: int, pet: bytes, last: _Last) -> None:
+        output = last.output
+        headers = build_headers(event_id=output.id, event_type=output.type, source=SOURCE, time=last.time)
         topic = self._place.topics.clusters_updated.name
-        await producer.send_and_wait(topic, output.value, key=pet, partition=partition, headers=headers)
+        await producer.send_and_wait(topic, output.value or None, key=pet, partition=partition, headers=headers)
         self._sent += 1
+
+
+class _Last(NamedTuple):
+    """A pet's last message on the topic. `time`: its `ce_time`; of a tombstone, up to when the purge reaches."""
+
+    output: Output
+    time: str
 
 
 class _Fold:
@@ -153,12 +166,18 @@ class _Live:
         """All pets up to this one are done."""
         self._rows[_DONE] = pet
 
-    def snapshot(self, pet: bytes) -> Output | None:
-        """What the fold has sent about the pet's current version; None before its first."""
+    def last(self, pet: bytes) -> _Last | None:
+        """What the fold has sent about the pet's current version, or the tombstone of a purge that left it without
+        one; None before its first.
+        """
         name = pet.decode()
         raw = self._rows.get(head_key(name))
-        offset = -1 if raw is None else decode_head(raw).state.version_offset
-        if offset < 0:
+        if raw is None:
             return None
-        outputs = decode_event_row(self._rows[row_key(name, "c", offset)]).outputs
-        return next((output for output in outputs if output.channel == "updated"), None)
+        state = decode_head(raw).state
+        if state.version_offset < 0:
+            erased = erased_of(state)
+            return None if erased is None else _Last(gone_output(name, erased.purges[-1]), erased.accepted_until)
+        outputs = decode_event_row(self._rows[row_key(name, "c", state.version_offset)]).outputs
+        snapshots = (output for output in outputs if output.channel == "updated")
+        return next((_Last(output, json.loads(output.value)["updated_at"]) for output in snapshots), None)

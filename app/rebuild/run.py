@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Literal, TextIO
@@ -97,6 +98,10 @@ def _told(settings: Settings) -> Iterator[None]:
         raise StopProcess(f"Postgres: {type(error).__name__}: {error}; run it again, it goes on") from error
     except KafkaError as error:
         raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error
+    except BrokenProcessPool as error:
+        raise StopProcess(
+            f"a process has ended, killed or out of memory: {error}; run it again, it goes on, with fewer `--processes`"
+        ) from error
     except RedisError as error:
         raise StopProcess(
             f"Redis: {type(error).__name__}: {error}; the rows are in place, but cached answers of the rows before are"

@@ -30,6 +30,8 @@ from app.rebuild.progress import Display
 from app.settings import Settings
 from projections.offsets import LogOffsets
 from schemas.codec import decode_version, encode_fact
+from schemas.facts import PetPurged
+from schemas.pet_keys import PetKey
 from schemas.topics import Topics
 from tables.rows import is_head
 from tables.store import PetStore
@@ -78,22 +80,33 @@ class FoldRig:
         await create_topics(self.settings, (changelog_topic(self.settings, "fold"),))
         await record_first_facts(self.settings)
 
-    async def publish(self, facts: int, pets: int = 12) -> None:
-        """Write facts of three images each, the pets in turn."""
+    async def publish(self, facts: int, pets: int = 12, key: PetKey | None = None) -> None:
+        """Write facts of three images each, the pets in turn; `key` seals them."""
+        await self.write(self.topics.pet_log.name, *(self._fact(pets, key) for _ in range(facts)))
+
+    async def purge(self, pet: str, *keys: str, purge_id: str = "purge-1") -> None:
+        """Write the fact of a purge."""
+        fact = PetPurged(purge_id=purge_id, accepted_until=TIME, keys=keys, who="ann", why="asked")
+        value = encode_fact(fact, event_id=purge_id, time=TIME, pet_id=pet)
+        await self.write(
+            self.topics.pet_log.name, {"key": pet.encode(), "value": value, "partition": partition_of(pet)}
+        )
+
+    async def write(self, topic: str, *records: dict[str, Any]) -> None:
+        """Write records: key, value and partition of each."""
         async with contextlib.AsyncExitStack() as opened:
             producer = AIOKafkaProducer(bootstrap_servers=self.settings.kafka_bootstrap_servers)
             await producer.start()
             opened.push_async_callback(producer.stop)
-            sent = [await producer.send(self.topics.pet_log.name, **self._fact(pets)) for _ in range(facts)]
-            await asyncio.gather(*sent)
+            await asyncio.gather(*[await producer.send(topic, **record) for record in records])
 
-    def _fact(self, pets: int) -> dict[str, object]:
+    def _fact(self, pets: int, key: PetKey | None) -> dict[str, Any]:
         number, self._published = self._published, self._published + 1
         pet = f"pet-{number % pets}"
         scene = self._scenes[number % len(self._scenes)]
         images = [image(f"{pet}-{number}-{shot}", self._directions.near(scene)) for shot in range(3)]
         fact = embedded(images, job_id=f"job-{number}", enqueued_at=TIME)
-        value = encode_fact(fact, event_id=f"id-{number}", time=TIME, pet_id=pet)
+        value = encode_fact(fact, event_id=f"id-{number}", time=TIME, pet_id=pet, key=key)
         return {"key": pet.encode(), "value": value, "partition": partition_of(pet)}
 
     async def fold_without_workers(self, generation: int = 1) -> None:

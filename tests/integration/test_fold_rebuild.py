@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import io
 import json
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 from msgspec.structs import replace
 
 from app.faust_apps import changelog_topic, group_id
@@ -22,15 +26,18 @@ from app.prepare import create_topics
 from app.rebuild.fold import build
 from app.rebuild.fold import rebuild as fold_rebuild
 from app.rebuild.fold.job import FoldJob
+from app.rebuild.run import run_fold
 from app.rebuild.workers import Workers
 from app.roles.fold_generation import check_turn
+from app.settings import Settings
 from projections.shadow import reading, runs
 from projections.shadow.fold_state import FoldState
 from schemas.errors import StopProcess
-from schemas.generations import FIRST
+from schemas.generations import FIRST, Generation
+from schemas.pet_keys import Destroyed, PetKey, encode_key
 from schemas.topics import Topics
 from tables.replay import LogReplay
-from tables.rows import decode_head, encode, head_key
+from tables.rows import decode_head, encode, head_key, is_head
 from tests.integration.generations_rig import FoldRig, assert_same_state, partition_of
 
 
@@ -139,6 +146,51 @@ async def test_a_build_that_is_cut_off_leaves_no_row_too_many(
     assert published == replay.rows
 
 
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("brought_forward", [False, True])
+async def test_rows_of_a_pet_that_is_purged_between_two_runs_do_not_stay(
+    rig: FoldRig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, brought_forward: bool, lost: bool
+) -> None:
+    number, changelog = partition_of("pet-0"), changelog_topic(rig.settings, "fold", 2)
+    key = PetKey(key_id="k1", pet_id="pet-0", secret=bytes(range(32)))
+    await create_topics(rig.settings, (changelog,))
+    await rig.write(rig.topics.pet_keys.name, {"key": b"k1", "value": encode_key(key), "partition": number})
+    names = (rig.topics.pet_log.name, rig.topics.pet_keys.name, changelog.name, changelog.name)
+    job = FoldJob(rig.settings.kafka_bootstrap_servers, *names, number, 0, tmp_path / "rows")
+
+    async def build_all(restore_at: int = -1) -> int:
+        end = len([each for each in await rig.read(rig.topics.pet_log.name) if each.partition == number])
+        await build.build_partition(dataclasses.replace(job, end=end, restore_at=restore_at))
+        return end
+
+    begun = -1
+    if brought_forward:
+        await rig.publish(2, pets=1, key=key)
+        begun = await build_all()
+        shutil.rmtree(job.folder)
+    await rig.publish(2, pets=1, key=key)
+    with monkeypatch.context() as broken:
+        broken.setattr(build, "in_order", _rows_then_cut)
+        with pytest.raises(InterruptedError):
+            await build_all(begun)
+    assert [row for row in await rig.rows(2) if row.startswith(b"pet-0/i/")], "it has published rows"
+    if lost:
+        shutil.rmtree(job.folder)
+
+    gone = replace(key, secret=b"", destroyed=Destroyed(purge_id="purge-1", last_version=9, next_cluster=9))
+    await rig.write(rig.topics.pet_keys.name, {"key": b"k1", "value": encode_key(gone), "partition": number})
+    await rig.purge("pet-0", "k1")
+    at = await build_all(begun) - 1
+    left = {row.decode() for row in await rig.rows(2) if row.startswith(b"pet-0/")}
+    assert left == {"pet-0/h", f"pet-0/p/{at}", f"pet-0/c/{at}"}
+
+
+def _rows_then_cut(changes: dict[bytes, bytes | None]) -> Iterator[tuple[bytes, bytes | None]]:
+    """As `in_order`, but for the heads and what comes behind them."""
+    yield from ((key, value) for key, value in changes.items() if value is not None and not is_head(key))
+    raise InterruptedError
+
+
 @pytest.mark.usefixtures("here")
 async def test_other_versions_are_told_and_taken_only_when_the_operator_says_so(rig: FoldRig) -> None:
     await rig.publish(60)
@@ -192,6 +244,10 @@ async def test_a_generation_that_has_handed_over_is_brought_forward_and_takes_it
         await work.roll_back()
 
 
+class Killed(BaseException):
+    """Nothing is done about it."""
+
+
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("step", ["wait_until_empty", "commit_for"])
 async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
@@ -201,11 +257,11 @@ async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: py
     await work.build()
 
     def cut(*_: Any, **__: Any) -> Any:
-        raise InterruptedError
+        raise Killed
 
     with monkeypatch.context() as broken:
         broken.setattr(f"app.rebuild.fold.rebuild.{step}", cut)
-        with pytest.raises(InterruptedError):
+        with pytest.raises(Killed):
             await work.swap()
     found = await read_standing(rig.settings)
     assert (found.live.generation, found.handing_over) == (1, True)
@@ -215,6 +271,53 @@ async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: py
     await rig.until_folded()
     await check_turn(rig.settings, 2)
     assert_same_state(await rig.rows(2), (await rig.offline()).rows)
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_hand_over_that_fails_leaves_the_live_generation_at_work(
+    rig: FoldRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.publish(12)
+    await rig.fold_without_workers()
+    work, _ = rig.work()
+    await work.build()
+
+    async def fails(*_: Any) -> None:
+        raise BrokenProcessPool("out of memory")
+
+    def no_more(*states: str) -> Any:
+        async def record(settings: Settings, wanted: Generation) -> None:
+            if wanted.state in states:
+                raise KafkaConnectionError("away")
+            await record_generation(settings, wanted)
+
+        return record
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fold_rebuild, "commit_for", fails)
+        with pytest.raises(BrokenProcessPool):
+            await work.swap()
+        await check_turn(rig.settings, 1)
+        broken.setattr(fold_rebuild, "record_generation", no_more("building"))
+        with pytest.raises(StopProcess, match=r"nobody folds now: .*out of memory; then .*away.* Run `--swap`"):
+            await work.swap()
+    with monkeypatch.context() as broken:
+        broken.setattr(fold_rebuild, "record_generation", no_more("live"))
+        with pytest.raises(StopProcess, match=r"nobody folds now: .*away.* Run `--swap`"):
+            await work.swap()
+    assert (await read_standing(rig.settings)).handing_over
+    assert await work.swap() == 2
+    await check_turn(rig.settings, 2)
+
+
+@pytest.mark.usefixtures("here")
+async def test_a_process_that_is_killed_is_told_in_one_line(rig: FoldRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def killed(*_: Any) -> None:
+        raise BrokenProcessPool("it was terminated abruptly")
+
+    monkeypatch.setattr(Workers, "run", killed)
+    with pytest.raises(StopProcess, match="a process has ended, killed or out of memory: it was terminated"):
+        await run_fold(rig.settings, "build", processes=1, as_json=True, accept_versions=False, out=io.StringIO())
 
 
 @pytest.mark.usefixtures("here")

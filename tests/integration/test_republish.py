@@ -21,6 +21,7 @@ from app.rebuild.republish import Republish
 from projections.cache import AnswerCache
 from schemas.errors import StopProcess
 from schemas.headers import header
+from schemas.ids import message_id
 from schemas.topics import Topics
 from tests.integration.generations_rig import FoldRig, partition_of
 
@@ -91,6 +92,35 @@ async def test_a_pet_that_moves_meanwhile_is_sent_once_more(rig: FoldRig, monkey
     assert await made.run() > PETS
     last = {record.key.decode(): record.value for record in await sent(rig)}
     assert last == {pet: value for pet, (_, value) in (await current(rig)).items()}
+
+
+async def test_a_pet_that_is_purged_meanwhile_ends_with_its_tombstone(
+    rig: FoldRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Republish._send
+    purged: list[str] = []
+
+    async def purging(self: Republish, producer: Any, partition: int, pet: bytes, *last: Any) -> None:
+        if not purged:
+            purged.append(pet.decode())  # the fold is quicker: its tombstone stands before our snapshot
+            await rig.purge(purged[0])
+            await rig.fold_without_workers()
+        await send(self, producer, partition, pet, *last)
+
+    monkeypatch.setattr(Republish, "_send", purging)
+    made, _ = work(rig)
+    assert await made.run() == PETS + 1
+    last = {record.key.decode(): record for record in await sent(rig)}
+    assert [pet for pet, record in last.items() if record.value is None] == purged
+    assert header(last[purged[0]].headers, "ce_id") == message_id("gone", purged[0], "purge-1")
+
+
+async def test_a_snapshot_that_came_behind_a_tombstone_is_mended(rig: FoldRig) -> None:
+    assert await work(rig)[0].run() == PETS
+    await rig.purge("pet-2")
+    await rig.fold_without_workers()
+    assert await work(rig)[0].run() == PETS
+    assert [record.key for record in await sent(rig) if record.value is None] == [b"pet-2"]
 
 
 async def test_killed_in_the_middle_it_goes_on(rig: FoldRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,12 @@
 
 Batch by batch: folded over the rows, silently; the records of what has changed published and waited for, rows before
 heads before deletions; then written to the rows together with the offset. A crash between the two, or a folder that is
-lost, leads to the same records once more: rows are a function of the log, and every row that goes is deleted again.
+lost, leads to the same records once more: rows are a function of the log, and of which keys a purge has destroyed. For
+the latter, what the rows do not hold is taken back from the changelog first (`leftovers.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -16,10 +16,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from agents.pet_keys import open_pet_keys
 from app.rebuild.fold.job import FoldJob
+from app.rebuild.fold.leftovers import checked, publish, take_back, take_back_unfinished
 from app.rebuild.fold.live_tables import take_changelog
 from app.rebuild.fold.overlay import Overlay
 from projections.shadow.fold_state import FoldState
-from projections.shadow.reading import log_consumer, read_facts
+from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.shadow.runs import Mark
 from schemas.codec import decode_change
 from schemas.pet_keys import KeyReader
@@ -49,7 +50,8 @@ async def build_partition(job: FoldJob, progress: Callable[[Mark], None] = lambd
         await consumer.start()
         await producer.start()
         if job.restore_at >= 0 and state.offset == 0:
-            await _restore(job, consumer, state)
+            await _restore(job, consumer, producer, state)
+        await take_back(consumer, producer, _changelog(job), state)
         async with open_pet_keys(job.bootstrap_servers, job.keys_topic) as keys:
             return await _Build(job, consumer, producer, state, keys, progress).run()
     finally:
@@ -58,10 +60,16 @@ async def build_partition(job: FoldJob, progress: Callable[[Mark], None] = lambd
         state.close()
 
 
-async def _restore(job: FoldJob, consumer: Any, state: FoldState) -> None:
+async def _restore(job: FoldJob, consumer: Any, producer: Any, state: FoldState) -> None:
     """Rows that were there before. The offset is written last: cut off, it begins anew."""
-    await take_changelog(consumer, TopicPartition(job.changelog, job.partition), state, 0, offset_of=lambda _: 0)
-    state.offset = job.restore_at
+    end = await log_end(consumer, _changelog(job))
+    await take_changelog(consumer, _changelog(job), state, 0, offset_of=lambda _: 0)
+    await take_back_unfinished(producer, _changelog(job), state)
+    state.write(checked(end), job.restore_at)
+
+
+def _changelog(job: FoldJob) -> TopicPartition:
+    return TopicPartition(job.changelog, job.partition)
 
 
 class _Build:
@@ -113,12 +121,9 @@ class _Build:
     async def _make_durable(self) -> None:
         if self._mark.next_offset == self._state.offset:
             return
-        sent = [
-            await self._producer.send(self._job.changelog, value, key=key, partition=self._job.partition)
-            for key, value in in_order(self._rows.changes)
-        ]
-        await asyncio.gather(*sent)
-        self._state.write(self._rows.changes, self._mark.next_offset)
+        end = await publish(self._producer, _changelog(self._job), in_order(self._rows.changes))
+        known = {} if end is None else checked(end)
+        self._state.write({**self._rows.changes, **known}, self._mark.next_offset)
         self._rows.clear()
 
 

@@ -8,7 +8,8 @@
 5. the next group's offsets are those  its first event is the one behind
 6. the record says ``live``            workers begin
 
-A crash behind any step: nobody folds until the same is done again, or given up.
+A failure before step 6 sets the record back to ``building``, and the live generation folds on. A crash behind any step:
+nobody folds until the same is done again, or given up.
 """
 
 from __future__ import annotations

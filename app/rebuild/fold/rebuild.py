@@ -7,7 +7,7 @@ the state folder. The live fold goes on until the hand-over.
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from app.settings import Settings
 from projections.offsets import LogOffsets
 from projections.shadow import runs
 from projections.urls import driver_url
-from schemas.errors import ServiceError, StopProcess
+from schemas.errors import StopProcess
 from schemas.generations import Generation, Standing
 from schemas.headers import timestamp, utc_now
 
@@ -127,23 +127,24 @@ class FoldRebuild:
         with self._steps(place, broker) as steps:
             await steps.catch_up()
             check_versions(await steps.compare(), accepted=accept_versions)
-            await self._record(replace(place.target, state="handing_over"))
             try:
+                await self._record(replace(place.target, state="handing_over"))
                 offsets = await self._take_over(place, broker, steps, accept_versions)
-            except ServiceError:
-                await self._record(replace(place.target, state="building"))
+                ends = await self._versions_ends(broker, offsets)
+            except Exception as error:
+                await self._stay(place, error)
                 raise
-        versions = self._settings.topics().pet_versions.name
-        ends = await broker.ends([TopicPartition(versions, number) for number in offsets])
-        await self._record(
-            replace(
-                place.target,
-                state="live",
-                previous=place.live.generation,
-                offsets={str(number): offset for number, offset in offsets.items()},
-                versions_ends={str(tp.partition): end for tp, end in ends.items()},
-            )
+        done = replace(
+            place.target,
+            state="live",
+            previous=place.live.generation,
+            offsets={str(number): offset for number, offset in offsets.items()},
+            versions_ends=ends,
         )
+        try:
+            await self._record(done)
+        except Exception as error:  # the broker may have it: what says "building" behind it would take it back
+            raise _nobody_folds(error) from error
         shutil.rmtree(place.folder, ignore_errors=True)
         kept = changelog_of(self._settings, place.live.generation)
         self._display.say("handed over", generation=place.target.generation, kept=kept)
@@ -167,6 +168,18 @@ class FoldRebuild:
         tps = {TopicPartition(place.log, number): offset for number, offset in offsets.items()}
         await commit_for(self._settings.kafka_bootstrap_servers, place.next_group, tps)
         return offsets
+
+    async def _stay(self, place: FoldPlace, error: Exception) -> None:
+        """The live generation folds on."""
+        try:
+            await self._record(replace(place.target, state="building"))
+        except Exception as again:
+            raise _nobody_folds(error, again) from error
+
+    async def _versions_ends(self, broker: LogOffsets, partitions: Iterable[int]) -> dict[str, int]:
+        versions = self._settings.topics().pet_versions.name
+        ends = await broker.ends([TopicPartition(versions, number) for number in partitions])
+        return {str(tp.partition): end for tp, end in ends.items()}
 
     async def _record(self, record: Generation) -> None:
         await record_generation(self._settings, replace(record, time=timestamp(utc_now())))
@@ -194,3 +207,11 @@ class FoldRebuild:
                 yield broker
         finally:
             await connection.close()
+
+
+def _nobody_folds(*errors: Exception) -> StopProcess:
+    reasons = "; then ".join(f"{type(error).__name__}: {error}" for error in errors)
+    return StopProcess(
+        f"nobody folds now: the hand-over was cut off ({reasons}). Run `--swap` to go on with it, `--give-up` to have"
+        " the live generation fold on"
+    )
