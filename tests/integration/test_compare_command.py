@@ -160,12 +160,13 @@ async def test_its_redis_says_the_same_as_its_api(start: Command, api: Api, redi
 async def test_pets_at_random_are_those_of_our_postgres(start: Command) -> None:
     async with predecessor(ANSWERS) as server:
         code, out, errors = await ended(await start("--predecessor-url", server.url, "--sample", "3", "--json"))
-        assert (code, errors) == (1, "")
+        assert (code in (0, 1), errors) == (True, ""), "which it is depends on the pets"
         pets, _, end = events(out)
         assert len(pets) == 3
         assert set(pets) <= {"101", "102", "104", "109"}
         assert end["asked"] == 3
-        _, out, _ = await ended(await start("--predecessor-url", server.url, "--sample", "100", "--json"))
+        code, out, _ = await ended(await start("--predecessor-url", server.url, "--sample", "100", "--json"))
+        assert code == 1, "of all, one lies too far apart"
         assert set(events(out)[0]) == {"101", "102", "104", "109"}, "all, where there are no more"
 
 
