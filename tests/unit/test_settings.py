@@ -291,7 +291,7 @@ def test_only_the_settings_read_the_environment() -> None:
         for path in (ROOT / package).rglob("*.py")
         if pattern.search(path.read_text(encoding="utf-8"))
     }
-    assert readers == set()
+    assert readers == {"agents/embedder/__init__.py"}, "which reads nothing: it turns onnxruntime's telemetry off"
 
 
 def test_importing_the_settings_reads_nothing() -> None:
