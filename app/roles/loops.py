@@ -28,7 +28,8 @@ class Loop(Protocol):
 async def run_together(loops: Sequence[Loop], stopping: asyncio.Event) -> None:
     """Run all until `stopping` is set or one of them ends; then stop the others.
 
-    Raises what ended the first that failed, so that the supervisor sees a failed process.
+    Raises what ended the first that failed, so that the supervisor sees a failed process. What a client cancels while
+    the process stops is no failure: the loop was to end, and what it had not committed is read again.
     """
     running = [asyncio.create_task(loop.run()) for loop in loops]
     stop = asyncio.create_task(stopping.wait())
@@ -41,7 +42,10 @@ async def run_together(loops: Sequence[Loop], stopping: asyncio.Event) -> None:
     finally:
         for task in (*running, stop):
             task.cancel()
-    errors = [error for task in running if (error := _error(task)) is not None]
+    ended = [task for task in running if not (stopping.is_set() and task.cancelled())]
+    if len(ended) < len(running):
+        log.warning("loop_cancelled_while_stopping", loops=len(running) - len(ended))
+    errors = [error for task in ended if (error := _error(task)) is not None]
     for error in errors:
         log.error("loop_failed", error=repr(error))
     for error in (*first_errors, *errors):

@@ -70,6 +70,20 @@ async def test_a_loop_that_its_client_cancels_fails_the_process_and_stops_the_ot
     assert steady.ended
 
 
+async def test_what_a_client_cancels_while_the_process_stops_is_no_failure() -> None:
+    """As aiokafka does with whoever waits for a broker that is dead."""
+    steady, cancelled, stopping = Steady(), Steady(), asyncio.Event()
+
+    async def run() -> None:
+        await cancelled._stopping.wait()
+        await _cancelled_future()
+
+    cancelled.run = run  # type: ignore[method-assign]
+    stopping.set()
+    await run_together((steady, cancelled), stopping)
+    assert steady.ended
+
+
 async def _cancelled_future() -> None:
     future = asyncio.get_running_loop().create_future()
     future.cancel()
