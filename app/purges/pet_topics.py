@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.partitioner import DefaultPartitioner
 
+from app.partitions import partition_of
 from app.settings import Settings
 from projections.shadow.reading import log_consumer, log_end, read
 
@@ -40,8 +40,7 @@ class PetTopics:
 
 async def pet_topics(settings: Settings, pet_id: str) -> PetTopics:
     """Where a pet's records stand. Raises KafkaError while the broker is away."""
-    numbers = list(range(settings.kafka_partitions))
-    partition: int = DefaultPartitioner()(pet_id.encode(), numbers, numbers)
+    partition = partition_of(pet_id, settings.kafka_partitions)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, client_id="media-purge")
     try:
         await admin.start()

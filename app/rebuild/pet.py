@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.partitioner import DefaultPartitioner
 
 from agents.pet_keys import open_pet_keys
+from app.partitions import partition_of
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from app.rebuild.turn import alone, log_partitions
@@ -102,7 +102,7 @@ class PetRebuild:
     async def _partition(self, connection: Any, numbers: list[int]) -> int:
         """Where the pet's rows say that its facts are; else where its key leads."""
         known: int | None = await connection.fetchval(load("read_log_partition"), self._pet_id)
-        return DefaultPartitioner()(self._pet_id.encode(), numbers, numbers) if known is None else known
+        return partition_of(self._pet_id, len(numbers)) if known is None else known
 
 
 class _History:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TextIO
 
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from redis.exceptions import RedisError
 
 from app.faust_apps import changelog_topic, group_id
 from app.fold_generations import read_standing
+from app.partitions import partition_of
 from app.rebuild.progress import Display, Tally
 from app.rebuild.workers import work_on_all
 from app.settings import Settings
@@ -103,11 +103,6 @@ async def _check_there(broker: LogOffsets, topic: str) -> Sequence[int]:
     if not numbers:
         raise StopProcess(f"the topic {topic} is not there; `prepare` makes it")
     return numbers
-
-
-def partition_of(pet_id: str, partitions: int) -> int:
-    """Where Kafka's own partitioner puts a pet's messages."""
-    return int(murmur2(pet_id.encode()) & 0x7FFFFFFF) % partitions
 
 
 @contextmanager

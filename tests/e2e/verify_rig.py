@@ -15,8 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
 
 from app.faust_apps import changelog_topic, group_id
+from app.partitions import partition_of
 from app.settings import Settings
-from app.verify.run import partition_of
 from app.verify.work import Job, verify_partition
 from projections.offsets import LogOffsets
 from projections.verify.findings import Finding
