@@ -29,7 +29,7 @@ from agents.embed_outputs import EmbedOutputs
 from agents.embed_purge import answer_purge
 from agents.images.errors import ImageError
 from agents.images.fail_fast import asked_anyway
-from agents.pet_purge import Purging, is_dropped, mark_of
+from agents.pet_purge import PurgeMark, Purging, is_dropped, mark_of
 from agents.sealing_keys import SealingKeys
 from schemas.commands import MAX_IMAGES_PER_JOB, EmbedImages, PurgePet, decode_request
 from schemas.errors import DeadLetter, RetryLater
@@ -172,7 +172,8 @@ class EmbedAgent:
                 self._purging.end(command.pet_id, done)
 
     async def _handle(self, ticket: Ticket, command: EmbedImages) -> None:
-        if is_dropped(mark_of(self._table.get, command.pet_id), command.enqueued_at):
+        mark = mark_of(self._table.get, command.pet_id)  # as long as this command runs, a purge behind it waits
+        if is_dropped(mark, command.enqueued_at):
             log.info("command_of_purged_pet_dropped", source_id=position_of(ticket.event.message))
             return
         self._outputs.processing(ticket, command)
@@ -192,11 +193,10 @@ class EmbedAgent:
                 return
             outcomes = [] if listed is None else [listed]
         if ticket.current:
-            await self._answer(ticket, command, self._fact(command, known, outcomes))
+            await self._answer(ticket, command, self._fact(command, known, outcomes), mark)
 
-    async def _answer(self, ticket: Ticket, command: EmbedImages, fact: ImagesEmbedded) -> None:
+    async def _answer(self, ticket: Ticket, command: EmbedImages, fact: ImagesEmbedded, mark: PurgeMark | None) -> None:
         """Publish the fact, and behind it what follows from it: a try never overtakes the one before."""
-        mark = mark_of(self._table.get, command.pet_id)
         key = await self._keys.current(
             command.pet_id, mark, self._outputs.now(), lambda key: self._outputs.key(ticket, key)
         )

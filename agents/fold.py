@@ -20,7 +20,7 @@ from agents.durable_table import DurableTable
 from schemas.codec import keys_named
 from schemas.errors import DeadLetter
 from schemas.headers import build_headers, header, parse_timestamp
-from schemas.pet_keys import KeyReader, NoKeys
+from schemas.pet_keys import NO_KEYS, KeyReader
 from schemas.telemetry import Counter, Histogram, Unmeasured
 from tables.log import fold_record
 from tables.outputs import Channel
@@ -68,7 +68,7 @@ class Folder:
         self._topics = topics
         self._metrics = metrics or FoldMetrics()
         self._store = PetStore(table.get)
-        self._keys = keys or NoKeys()
+        self._keys = keys or NO_KEYS
         self._check_turn = check_turn
         self._checked = -1
 

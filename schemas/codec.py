@@ -17,7 +17,7 @@ import msgspec
 from schemas import facts
 from schemas.bounds import MAX_TEXT
 from schemas.errors import DeadLetter
-from schemas.pet_keys import KeyRing, NoKeys, PetKey
+from schemas.pet_keys import NO_KEYS, KeyRing, PetKey
 from schemas.sealing import seal, unseal
 from schemas.upcast import BY_NAME, CURRENT, upcast
 from schemas.versions import ERASED_FORMAT, PetErased, PetVersion
@@ -40,7 +40,6 @@ _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
 _fact_decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in BY_NAME.items()}
 _version_decoder = msgspec.msgpack.Decoder(PetVersion)
 _erased_decoder = msgspec.msgpack.Decoder(PetErased)
-_NO_KEYS = NoKeys()
 
 
 class _Format(msgspec.Struct):
@@ -75,7 +74,7 @@ def fact_type(fact: facts.Fact) -> str:
     return f"media.{type(fact).__name__}.v{CURRENT[type(fact)]}"
 
 
-def decode_fact(raw: bytes, keys: KeyRing = _NO_KEYS) -> tuple[Envelope, facts.Fact]:
+def decode_fact(raw: bytes, keys: KeyRing = NO_KEYS) -> tuple[Envelope, facts.Fact]:
     """The envelope and the fact, upcast to the newest version and opened with `keys`.
 
     A fact whose key is destroyed stays sealed. Raises UnknownVersion for a newer release's fact, DeadLetter for bytes

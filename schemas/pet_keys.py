@@ -72,6 +72,8 @@ class NoKeys:
         """There is no topic to ask."""
 
 
+NO_KEYS: Final = NoKeys()
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(PetKey)
 

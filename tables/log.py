@@ -7,13 +7,11 @@ from schemas.errors import DeadLetter
 from schemas.fact_checks import check_fact, check_time
 from schemas.facts import Fact
 from schemas.ids import check_id
-from schemas.pet_keys import KeyRing, NoKeys
+from schemas.pet_keys import NO_KEYS, KeyRing
 from schemas.topics import PARTITION_FACTS_KEY
 from tables import partition as partition_facts
 from tables.changes import Position
 from tables.store import Applied, PetStore
-
-_NO_KEYS = NoKeys()
 
 
 def fold_record(
@@ -25,7 +23,7 @@ def fold_record(
     *,
     frontier: int,
     generation: int,
-    keys: KeyRing = _NO_KEYS,
+    keys: KeyRing = NO_KEYS,
 ) -> tuple[Envelope, Fact, Applied]:
     """Fold the record at (`partition`, `offset`); `frontier` and `generation` as `PetStore.apply` takes them.
 

@@ -9,15 +9,13 @@ import msgspec
 
 from schemas.codec import decode_change
 from schemas.errors import DeadLetter, UnknownVersion
-from schemas.pet_keys import KeyRing, NoKeys
+from schemas.pet_keys import NO_KEYS, KeyRing
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import PetErased, PetVersion
 from tables.log import fold_record
 from tables.outputs import Output
 from tables.rows import is_purge_row
 from tables.store import PetStore
-
-_NO_KEYS = NoKeys()
 
 
 class LogReplay:
@@ -32,7 +30,7 @@ class LogReplay:
         partition: int,
         only_pet: str | None = None,
         rows: MutableMapping[bytes, bytes] | None = None,
-        keys: KeyRing = _NO_KEYS,
+        keys: KeyRing = NO_KEYS,
     ) -> None:
         self.partition = partition
         self.rows: MutableMapping[bytes, bytes] = {} if rows is None else rows
