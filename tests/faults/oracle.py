@@ -9,7 +9,8 @@ that settles the last of its commands, and each image of a command counts once:
 
 An image counts as placed when it is new to the album, as failed when it has failed or the album lacks it, else as
 known. When nothing is left pending, the command is settled. While a pet's list could not be had, the list is what is
-pending, and the next try names other images.
+pending, and the next try names other images; a repeat of a try that lacks the list, behind one that had it, tells
+nothing.
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ def _judge(command: CommandOpinion, fact: ImagesEmbedded, new: set[str]) -> tupl
     if fact.job.attempt > command.attempt or (WHOLE_LIST in command.pending and fact.job.attempt == command.attempt):
         return named - command.counted, left - command.counted
     if fact.job.attempt == command.attempt:
+        if WHOLE_LIST in left:
+            return set(), command.pending
         due = (command.pending - left) | new
         return due - command.counted, command.pending & left
     return new - command.counted, command.pending - new

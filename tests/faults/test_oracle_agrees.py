@@ -83,29 +83,43 @@ def test_on_a_list_that_could_not_be_had_at_first() -> None:
     }
 
 
+def test_on_a_list_that_could_not_be_had_when_the_try_was_repeated() -> None:
+    log = [tried(1, pending=("a", "b")), tried(1, pending=("*",))]
+    assert agree(*log) == {}
+    assert agree(*log, tried(1, pending=("a", "b")), tried(2, "a", "b")) == {"j": ("succeeded", 2, 0, 0)}
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> list[Entry]:
     """Facts of one command, try after try, each repeated at times. An image is in the album, away or missing at each
-    look; what an earlier fact has placed, the worker may have noted (then it is known) or not (it looks again).
+    look; what an earlier fact has placed, the worker may have noted (then it is known) or not (it looks again). A
+    command that names no image asks for the pet's list, which may be away too.
     """
     images = [f"i{number}" for number in range(draw(st.integers(1, 4)))]
     missing = set(draw(st.lists(st.sampled_from(images), unique=True)))
     noted: set[str] = set()
     log: list[Entry] = []
+    by_list = draw(st.booleans())
     for attempt in range(1, 5):
-        asked, left = images, set[str]()
-        for repeat in range(draw(st.integers(1, 3))):
+        asked, left, has_looked, without_list = images, set[str](), False, False
+        for _ in range(draw(st.integers(1, 3))):
+            without_list = by_list and attempt < 4 and draw(st.booleans())
+            if without_list:
+                log.append(tried(attempt, pending=("*",)))
+                continue
             # Only one who died before the retry was sent repeats the try: whoever has noted an image knows it then.
             away = set(draw(st.lists(st.sampled_from(images), unique=True))) - noted if attempt < 4 else set[str]()
-            away &= left if repeat else away
-            left = away & set(asked)
+            away &= left if has_looked else away
+            left, has_looked = away & set(asked), True
             placed = [name for name in asked if name not in noted | missing | left]
             known, failed = [n for n in asked if n in noted], [n for n in asked if n in missing - left]
             log.append(tried(attempt, *placed, known=tuple(known), failed=tuple(failed), pending=tuple(sorted(left))))
             noted |= set(draw(st.lists(st.sampled_from(placed), unique=True))) if placed else set()
+        if without_list:
+            continue
         if not left:
             return log
-        images = sorted(left)
+        images, by_list = sorted(left), False
     return log
 
 
