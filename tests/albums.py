@@ -34,6 +34,14 @@ def image(image_id: str, vector: bytes, quality: float = 0.5) -> EmbeddedImage:
     return EmbeddedImage(image_id, vector, Quality(score=quality), phash=hash_of(vector), width=64, height=48)
 
 
+def measured(image_id: str, vector: bytes, digest: bytes) -> EmbeddedImage:
+    """An image with everything that embed measures, made up from a SHA-256 digest."""
+    score = digest[0] / 255
+    quality = Quality(score, digest[1] / 255, digest[2] / 255, digest[3] / 255, digest[4] / 255)
+    phash = int.from_bytes(digest[:8], "little")
+    return EmbeddedImage(image_id, vector, quality, phash, 64, 64, "2026-05-01T09:00:00", digest, 4_000)
+
+
 def hash_of(vector: bytes) -> int:
     return int.from_bytes(vector[:8], "little")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import re
 import subprocess
 import time
@@ -29,9 +30,10 @@ from rich.progress import Progress
 
 from app.local.postgres import binaries
 from tests.bench.album import JOB_IMAGES
-from tests.bench.grown_albums import FURTHER_JOBS, GrownAlbum, write_facts
+from tests.bench.grown_albums import FURTHER_JOBS, GrownAlbum
 from tests.bench.report import Cell, Report
 from tests.bench.rig import Rig, alive, rig
+from tests.scale.write import write_facts
 
 ALBUMS: Final = (10, 100, 1_000)
 PETS: Final = 40
@@ -71,7 +73,8 @@ async def _measure_all(bench: Rig, progress: Progress) -> list[Report]:
         total = sum(album.jobs for same in albums.values() for album in same)
         task = progress.add_task(f"{sum(map(len, albums.values()))} albums", total=total)
         for same in albums.values():
-            await write_facts(bench.service, same)
+            facts = itertools.chain.from_iterable(album.entries() for album in same)
+            await write_facts(bench.service.bootstrap_servers, bench.service.topics, facts)
         await _until_succeeded(bench, database, total, lambda done: progress.update(task, completed=done))
         await _vacuum(database)
         found: dict[int, list[Written]] = {}
