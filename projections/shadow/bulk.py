@@ -63,7 +63,7 @@ async def copy_partition(job: BulkJob, keys: KeyReader, progress: Callable[[Mark
 
 async def _copy(job: BulkJob, keys: KeyReader, connection: Any, progress: Callable[[Mark], None]) -> Mark:
     forget(job.state_folder)
-    state = FoldState(job.state_folder)
+    state = FoldState(job.state_folder, durable=False)
     consumer = log_consumer(job.bootstrap_servers)
     try:
         await consumer.start()

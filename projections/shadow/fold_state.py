@@ -11,19 +11,29 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import DBCompressionType, Options, Rdict, WriteBatch, WriteOptions
 
 _OFFSET: Final = b"\xff/next-offset"
 
 
 class FoldState(MutableMapping[bytes, bytes]):
-    """Rows by key. Close it; one process at a time may hold it open."""
+    """Rows by key. Close it; one process at a time may hold it open.
 
-    def __init__(self, folder: Path) -> None:
+    `durable`: whether a kill leaves what was written before it; without, writing costs a quarter, and `offset` is to be
+    set when all is written.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
         options = Options(raw_mode=True)
         options.create_if_missing(True)
+        # Most bytes are vectors, which hardly shrink: compressing them takes longer than writing them.
+        options.set_compression_type(DBCompressionType.none())
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._rows = Rdict(str(folder), options)
+        if not durable:
+            unlogged = WriteOptions()
+            unlogged.disable_wal = True
+            self._rows.set_write_options(unlogged)
 
     @property
     def offset(self) -> int:
