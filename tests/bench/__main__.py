@@ -32,6 +32,7 @@ BENCHMARKS: Final = {
     "embed": "tests.bench.embed",
     "restart": "tests.bench.restart",
     "reads": "tests.bench.reads",
+    "scale": "tests.bench.scale",
 }
 RESULTS: Final = Path(__file__).parents[2] / ".local" / "bench.json"
 

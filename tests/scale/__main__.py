@@ -11,35 +11,44 @@ import asyncio
 import os
 import sys
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from app.settings import Settings
+from tests.bench.scale import SIZE, run
 from tests.scale.history import Size
 from tests.scale.write import write_history
 
 
 def main(argv: list[str]) -> int:
-    """0 when the broker has everything."""
-    parser = argparse.ArgumentParser(prog="python -m tests.scale", description="Make a large log.")
-    write = parser.add_subparsers(dest="verb", required=True).add_parser("write", help="write facts and keys to Kafka")
-    write.add_argument("--pets", type=int, default=10_000, help="albums (default: %(default)s)")
-    write.add_argument("--images", type=int, default=100, help="photos of each, ten a job (default: %(default)s)")
-    write.add_argument("--big", type=int, default=10_000, help="photos of one pet more (default: %(default)s)")
-    write.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    """0 when the broker has everything, or all was measured."""
+    parser = argparse.ArgumentParser(prog="python -m tests.scale", description="Make a large log, or measure with one.")
+    parser.add_argument("verb", choices=("write", "measure"), help="write facts and keys to Kafka, or measure")
+    parser.add_argument("--pets", type=int, default=SIZE.pets, help="albums (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=SIZE.images, help="photos of each, ten a job (%(default)s)")
+    parser.add_argument("--big", type=int, default=SIZE.big, help="photos of one pet more (default: %(default)s)")
     options = parser.parse_args(argv)
-    size, settings = Size(options.pets, options.images, options.big), Settings()
-    with Progress("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
-        task = progress.add_task(f"facts of {size.photos:,} photos", total=size.jobs)
-        asyncio.run(
-            write_history(
-                settings.kafka_bootstrap_servers,
-                settings.topics(),
-                size,
-                processes=options.processes,
-                tell=lambda done: progress.update(task, completed=done),
-            )
-        )
+    size, console = Size(options.pets, options.images, options.big), Console()
+    if options.verb == "write":
+        asyncio.run(_write(size, console))
+    else:
+        for report in run(console, size):
+            console.print(report.table())
     return 0
+
+
+async def _write(size: Size, console: Console) -> None:
+    settings = Settings()
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"facts of {size.photos:,} photos", total=size.jobs)
+        await write_history(
+            settings.kafka_bootstrap_servers,
+            settings.topics(),
+            size,
+            processes=os.cpu_count() or 1,
+            tell=lambda done: progress.update(task, completed=done),
+        )
 
 
 if __name__ == "__main__":

@@ -82,9 +82,18 @@ def history(size: Size, end: datetime, *, shard: int = 0, shards: int = 1) -> It
         yield _entry(pet, job, plan[job], end - timedelta(days=DAYS) * (1 - turn / len(turns)))
 
 
+def further(size: Size, numbers: range, time: datetime) -> Iterator[Entry]:
+    """The jobs that come after a history: the nth is one more of the nth pet, in another order of turns."""
+    turns = np.random.default_rng(1).permutation(size.pets)
+    for number in numbers:
+        pet = int(turns[number % size.pets])
+        job = size.albums[pet] + number // size.pets
+        yield _entry(pet, job, _plan(pet, job + 1)[job], time)
+
+
 def _plan(pet: int, jobs: int) -> list[list[int]]:
-    """The scene of each photo of each job."""
-    random = np.random.default_rng((pet, jobs))
+    """The scene of each photo of each job; a longer plan begins as a shorter one does."""
+    random = np.random.default_rng(pet)
     plan = scenes(jobs, pet)
     for job, shown in enumerate(plan):
         for place in np.flatnonzero(random.random(len(shown)) < STRAY_PART).tolist():

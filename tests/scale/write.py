@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
@@ -51,54 +52,76 @@ async def write_history(
         await waiting
 
 
-async def write_facts(
-    bootstrap_servers: str, topics: Topics, entries: Iterable[Entry], tell: Tell = lambda done: None
-) -> None:
+async def write_facts(bootstrap_servers: str, topics: Topics, entries: Iterable[Entry]) -> None:
     """Write entries in order, each pet's behind its key; returns when the broker has them."""
+    async with open_writer(bootstrap_servers, topics) as writer:
+        await writer.write(entries)
+
+
+@asynccontextmanager
+async def open_writer(bootstrap_servers: str, topics: Topics) -> AsyncIterator[FactWriter]:
+    """A writer; what it was given is with the broker at the end of the block."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", max_batch_size=2**20, linger_ms=5)
     async with producer:
-        partitions = len(await producer.partitions_for(topics.pet_log.name))
-        keys: dict[str, PetKey] = {}
-        under_way: deque[Any] = deque()
+        writer = FactWriter(producer, topics, len(await producer.partitions_for(topics.pet_log.name)))
+        yield writer
+        await writer.finish()
+
+
+class FactWriter:
+    """Seals facts and sends them; a pet gets its key with its first fact."""
+
+    def __init__(self, producer: Any, topics: Topics, partitions: int) -> None:
+        self._producer = producer
+        self._topics = topics
+        self._partitions = partitions
+        self._keys: dict[str, PetKey] = {}
+        self._under_way: deque[Any] = deque()
+
+    async def write(self, entries: Iterable[Entry], tell: Tell = lambda done: None) -> None:
+        """Send them in order. `tell`: how many of them have been sent."""
         written, rest = 0, iter(entries)
         while some := list(islice(rest, AT_A_TIME)):
-            fresh = {entry.pet_id: _new_key(entry) for entry in some if entry.pet_id not in keys}
+            fresh = {entry.pet_id: _new_key(entry) for entry in some if entry.pet_id not in self._keys}
             # Nothing is sealed under a key that could be lost.
-            sent = [await _send_key(producer, topics, key, partitions) for key in fresh.values()]
-            await asyncio.gather(*sent)
-            keys |= fresh
+            await asyncio.gather(*[await self._send_key(key) for key in fresh.values()])
+            self._keys |= fresh
             for entry in some:
-                under_way.append(await _send_fact(producer, topics, entry, keys[entry.pet_id]))
-                written += 1
-                while len(under_way) >= UNCONFIRMED:
-                    await under_way.popleft()
+                self._under_way.append(await self._send_fact(entry, self._keys[entry.pet_id]))
+                while len(self._under_way) >= UNCONFIRMED:
+                    await self._under_way.popleft()
+            written += len(some)
             tell(written)
-        await asyncio.gather(*under_way)
+
+    async def finish(self) -> None:
+        """Returns when the broker has everything."""
+        await asyncio.gather(*self._under_way)
+        self._under_way.clear()
+
+    async def _send_key(self, key: PetKey) -> Any:
+        identity = message_id("key", key.key_id)
+        return await self._producer.send(
+            self._topics.pet_keys.name,
+            key=key.key_id.encode(),
+            value=encode_key(key),
+            headers=build_headers(event_id=identity, event_type=PET_KEY_TYPE, source=SOURCE, time=key.created_at),
+            partition=partition_of(key.pet_id, self._partitions),
+        )
+
+    async def _send_fact(self, entry: Entry, key: PetKey) -> Any:
+        fact, now = entry.fact, timestamp(entry.time)
+        identity = message_id("embedded", entry.pet_id, fact.job.key, fact.job.part, fact.job.attempt)
+        return await self._producer.send(
+            self._topics.pet_log.name,
+            key=entry.pet_id.encode(),
+            value=encode_fact(fact, event_id=identity, time=now, pet_id=entry.pet_id, key=key),
+            headers=build_headers(event_id=identity, event_type=fact_type(fact), source=SOURCE, time=now),
+        )
 
 
 def _new_key(entry: Entry) -> PetKey:
     now = timestamp(entry.time)
     return PetKey(key_id=uuid.uuid4().hex, pet_id=entry.pet_id, created_at=now, secret=os.urandom(SECRET_BYTES))
-
-
-async def _send_key(producer: Any, topics: Topics, key: PetKey, partitions: int) -> Any:
-    identity = message_id("key", key.key_id)
-    headers = build_headers(event_id=identity, event_type=PET_KEY_TYPE, source=SOURCE, time=key.created_at)
-    return await producer.send(
-        topics.pet_keys.name,
-        key=key.key_id.encode(),
-        value=encode_key(key),
-        headers=headers,
-        partition=partition_of(key.pet_id, partitions),
-    )
-
-
-async def _send_fact(producer: Any, topics: Topics, entry: Entry, key: PetKey) -> Any:
-    fact, now = entry.fact, timestamp(entry.time)
-    identity = message_id("embedded", entry.pet_id, fact.job.key, fact.job.part, fact.job.attempt)
-    headers = build_headers(event_id=identity, event_type=fact_type(fact), source=SOURCE, time=now)
-    value = encode_fact(fact, event_id=identity, time=now, pet_id=entry.pet_id, key=key)
-    return await producer.send(topics.pet_log.name, key=entry.pet_id.encode(), value=value, headers=headers)
 
 
 _written: Sequence[Any] = ()
@@ -110,8 +133,12 @@ def _begin(written: Sequence[Any]) -> None:
 
 
 def _write_shard(bootstrap_servers: str, topics: Topics, size: Size, end: datetime, shard: int, shards: int) -> None:
-    def tell(done: int) -> None:
-        _written[shard].value = done
+    asyncio.run(_write(bootstrap_servers, topics, history(size, end, shard=shard, shards=shards), _written[shard]))
 
-    entries = history(size, end, shard=shard, shards=shards)
-    asyncio.run(write_facts(bootstrap_servers, topics, entries, tell))
+
+async def _write(bootstrap_servers: str, topics: Topics, entries: Iterable[Entry], written: Any) -> None:
+    def tell(done: int) -> None:
+        written.value = done
+
+    async with open_writer(bootstrap_servers, topics) as writer:
+        await writer.write(entries, tell)

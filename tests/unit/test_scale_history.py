@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from schemas.codec import encode_fact
 from tables.replay import LogReplay
-from tests.scale.history import DAYS, Entry, Size, history, pet_name
+from tests.scale.history import DAYS, Entry, Size, further, history, pet_name
 
 END = datetime(2026, 11, 21, tzinfo=UTC)
 SIZE = Size(pets=6, images=40, big=120)
@@ -58,3 +58,12 @@ def test_bursts_become_clusters_and_what_belongs_nowhere_stays_unclustered() -> 
     scenes = 300 // 20 + 1
     assert scenes * 0.8 < pet.next_cluster - 1 < scenes * 1.3
     assert 5 < pet.unclustered_count < 40
+
+
+def test_further_jobs_go_on_where_a_history_ends() -> None:
+    longer = by_pet(list(history(Size(pets=3, images=30), END)))
+    more = list(further(Size(pets=3, images=20), range(3), END))
+    assert sorted(entry.fact.job.job_id for entry in more) == sorted(
+        jobs[2].fact.job.job_id for jobs in longer.values()
+    )
+    assert {entry.fact.images for entry in more} == {jobs[2].fact.images for jobs in longer.values()}
