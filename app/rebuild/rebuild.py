@@ -5,14 +5,11 @@ Each step may be killed; the next start finds in `rebuild_runs` and `rebuild_par
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
-
-import asyncpg
 
 from agents.pet_keys import open_pet_keys
 from app import VERSION
@@ -35,8 +32,6 @@ from schemas.errors import StopProcess
 
 NEAR_END: Final = 100
 """Events left of the log at which the swap begins; they are folded while the projector waits."""
-SWAP_TRIES: Final = 5
-SWAP_PAUSE_SECONDS: Final = 2.0
 PETS_AT_A_TIME: Final = 1_000
 
 
@@ -68,15 +63,14 @@ class Rebuild:
             before = await runs.last(connection, ("swapped",))
             async with self._followed(consumer, run) as following:
                 await self._follow(connection, consumer, following)
-                generation = await self._patiently(
-                    lambda: swap(
-                        connection,
-                        run,
-                        following,
-                        consumer,
-                        self._place.topics.pet_versions.name,
-                        self._place.sent_before,
-                    )
+                generation = await swap(
+                    connection,
+                    run,
+                    following,
+                    consumer,
+                    self._place.topics.pet_versions.name,
+                    self._place.sent_before,
+                    self._held,
                 )
             shutil.rmtree(self._folder(run), ignore_errors=True)
             if before is not None:
@@ -97,7 +91,7 @@ class Rebuild:
             topic = self._place.topics.pet_versions.name
             self._display.say("bringing the kept tables forward")
             forward = await bring_kept_forward(connection, run, consumer, topic)
-            generation = await self._patiently(lambda: roll_back(connection, forward, consumer, topic))
+            generation = await roll_back(connection, forward, consumer, topic, self._held)
             self._display.say("rolled back", of=run.generation, generation=generation)
             await self._drop_cached(connection)
 
@@ -151,15 +145,8 @@ class Rebuild:
         self._display.compared(found)
         return found
 
-    async def _patiently(self, change: Callable[[], Awaitable[int]]) -> int:
-        """Repeat a change of tables that a reader holds up; it fails before it has done anything."""
-        for attempt in range(1, SWAP_TRIES + 1):
-            try:
-                return await change()
-            except asyncpg.LockNotAvailableError:
-                self._display.say("a reader holds the tables", attempt=attempt)
-                await asyncio.sleep(SWAP_PAUSE_SECONDS)
-        raise StopProcess("the live tables were not free; run the same again")
+    def _held(self, attempt: int) -> None:
+        self._display.say("a reader holds the tables", attempt=attempt)
 
     async def _drop_cached(self, connection: Any) -> None:
         """Cached answers were made of the rows before: views read through to the new ones."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import os
 import queue
@@ -81,6 +82,8 @@ def _drain(marks: Any, told: Callable[[Mark], None]) -> None:
 def _begin(marks: Any) -> None:
     global _marks
     _marks = marks
+    # What a worker holds (pets, rows) lives long: by default the collector would look through all of it at every turn.
+    gc.set_threshold(50_000, 20, 1_000)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 

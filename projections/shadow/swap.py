@@ -1,16 +1,17 @@
 """The shadow takes the live tables' place, in one transaction; and back.
 
 Readers see the old rows or the new ones, never neither: they wait for the moment in which the tables change schemas.
-The projector waits for its positions, so that nothing is written to the old tables behind the last catch-up. Nothing
-can fail for want of a lock once versions are applied: the locks come first.
+The projector waits for its positions, so that nothing is written to the old tables behind the last catch-up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import asyncpg
 from aiokafka import TopicPartition
 
 from projections.erasure import erase_versions
@@ -26,7 +27,11 @@ from schemas.errors import DeadLetter, StopProcess
 from schemas.versions import PetErased
 
 LOCK_TIMEOUT: Final = "5s"
-"""How long the swap waits for the live tables, and readers for it; a longer reader makes it fail, to be repeated."""
+"""How long the swap waits for the live tables, and readers for it; a longer reader is waited for once more."""
+LOCK_TRIES: Final = 5
+LOCK_PAUSE_SECONDS: Final = 2.0
+
+Held = Callable[[int], None]
 
 
 async def swap(
@@ -36,23 +41,26 @@ async def swap(
     consumer: Any,
     versions_topic: str,
     sent_before: Mapping[int, int],
+    held: Held,
 ) -> int:
     """Bring the shadow to the log's end while nobody writes, and put it in place; the live tables are kept.
 
     `sent_before`: partition → end of what an earlier generation of the fold has sent. Its versions may have other
-    numbers than the shadow's: raises StopProcess while the projector could still apply one to the shadow.
+    numbers than the shadow's: raises StopProcess while the projector could still apply one to the shadow. `held`: told
+    how often a lock was waited for in vain.
 
-    Returns the live generation from now on. Raises asyncpg.LockNotAvailableError when a reader holds the tables for too
-    long; nothing has changed then.
+    Returns the live generation from now on. Raises StopProcess when somebody holds the tables for too long; nothing has
+    changed then.
     """
     shadow, kept = schema.shadow_name(run.generation), schema.kept_name(run.generation)
     async with connection.transaction():
-        positions = await _lock_everybody_out(connection, versions_topic)
+        positions = await _lock_projector_out(connection, versions_topic, held)
         _check_read(positions, sent_before, versions_topic)
         for catch_up in catch_ups:
             await catch_up.follow(consumer, connection)
         await _pass_what_is_gone(connection, consumer, versions_topic, [each.mark.partition for each in catch_ups])
         await connection.execute(f"CREATE SCHEMA {kept}")
+        await _lock_readers_out(connection, held)
         await schema.move(connection, schema.LIVE, kept)
         await schema.move(connection, shadow, schema.LIVE)
         await schema.drop(connection, shadow)
@@ -88,15 +96,16 @@ async def bring_kept_forward(connection: Any, run: Run, consumer: Any, versions_
     return run
 
 
-async def roll_back(connection: Any, run: Run, consumer: Any, versions_topic: str) -> int:
+async def roll_back(connection: Any, run: Run, consumer: Any, versions_topic: str, held: Held) -> int:
     """Put what the run has replaced back in place, with the versions that were sent since; call `bring_kept_forward`
     before. Returns the live generation from now on. Raises as `swap`.
     """
     shadow, kept = schema.shadow_name(run.generation), schema.kept_name(run.generation)
     async with connection.transaction():
-        await _lock_everybody_out(connection, versions_topic)
+        await _lock_projector_out(connection, versions_topic, held)
         await bring_kept_forward(connection, run, consumer, versions_topic)
         await connection.execute(f"CREATE SCHEMA {shadow}")
+        await _lock_readers_out(connection, held)
         await schema.move(connection, schema.LIVE, shadow)
         await schema.move(connection, kept, schema.LIVE)
         for name in (kept, shadow):
@@ -105,14 +114,34 @@ async def roll_back(connection: Any, run: Run, consumer: Any, versions_topic: st
         return await begin_generation(connection)
 
 
-async def _lock_everybody_out(connection: Any, versions_topic: str) -> dict[int, int]:
-    """Keep the projector from writing versions and readers from reading them until the transaction ends; the projector
-    first, since its transactions take these locks in this order. Partition → the projector's next offset.
+async def _lock_projector_out(connection: Any, versions_topic: str, held: Held) -> dict[int, int]:
+    """Keep the projector from writing versions until the transaction ends. Partition → its next offset.
+
+    It comes before the readers' lock, since the projector's transactions take these locks in this order.
     """
     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-    rows = await connection.fetch(load("lock_positions"), versions_topic)
-    await connection.execute(f"LOCK TABLE {', '.join(f'{schema.LIVE}.{table}' for table in schema.TABLES)}")
+    rows = await _patiently(lambda: connection.fetch(load("lock_positions"), versions_topic), connection, held)
     return {row["partition"]: row["next_offset"] for row in rows}
+
+
+async def _lock_readers_out(connection: Any, held: Held) -> None:
+    """Keep everybody from reading versions until the transaction ends; nothing but the tables' move is left to do."""
+    tables = ", ".join(f"{schema.LIVE}.{table}" for table in schema.TABLES)
+    await _patiently(lambda: connection.execute(f"LOCK TABLE {tables}"), connection, held)
+
+
+async def _patiently(lock: Callable[[], Awaitable[Any]], connection: Any, held: Held) -> Any:
+    """Take a lock that somebody may hold for long. What the transaction has done before stands: each try is a savepoint
+    of its own.
+    """
+    for attempt in range(1, LOCK_TRIES + 1):
+        try:
+            async with connection.transaction():
+                return await lock()
+        except asyncpg.LockNotAvailableError:
+            held(attempt)
+            await asyncio.sleep(LOCK_PAUSE_SECONDS)
+    raise StopProcess("the live tables were not free; run the same again")
 
 
 async def _pass_what_is_gone(connection: Any, consumer: Any, versions_topic: str, partitions: Sequence[int]) -> None:

@@ -22,7 +22,7 @@ from app.rebuild.progress import Display
 from app.rebuild.rebuild import Rebuild
 from projections.cache import AnswerCache
 from projections.shadow import runs
-from projections.shadow.catch_up import BETWEEN
+from projections.shadow.catch_up import BETWEEN, CatchUp
 from projections.shadow.fold_state import FoldState
 from schemas.errors import StopProcess
 from tests.e2e.conftest import album_ids
@@ -157,8 +157,8 @@ async def test_a_swap_that_a_reader_holds_up_loses_nothing_and_a_lost_fold_is_fo
     filled: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("projections.shadow.swap.LOCK_TIMEOUT", "200ms")
-    monkeypatch.setattr("app.rebuild.rebuild.SWAP_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr("app.rebuild.rebuild.SWAP_TRIES", 1_000)
+    monkeypatch.setattr("projections.shadow.swap.LOCK_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("projections.shadow.swap.LOCK_TRIES", 1_000)
     work, out = rebuild(filled, tmp_path)
     await work.build()
     for folder in (tmp_path / "rebuild").glob("*/*"):  # as a kill in the middle of a batch leaves it
@@ -181,6 +181,32 @@ async def test_a_swap_that_a_reader_holds_up_loses_nothing_and_a_lost_fold_is_fo
     again, told = rebuild(filled, tmp_path)
     assert (await again.build()).differing == 0, steps(told)
     await again.give_up()
+
+
+async def test_readers_do_not_wait_while_the_last_events_are_folded(
+    filled: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, _ = rebuild(filled, tmp_path)
+    await work.build()
+    await fill(filled, PETS, range(4, 6))
+    reader = await asyncpg.connect(filled.database_url)
+    read = list[int]()
+
+    async def read_and_follow(self: CatchUp, consumer: Any, connection: Any) -> int:
+        applied = await follow(self, consumer, connection)
+        if connection.is_in_transaction():
+            async with asyncio.timeout(10):
+                read.append(await reader.fetchval("SELECT count(*) FROM cluster_members"))
+        return applied
+
+    follow = CatchUp.follow
+    monkeypatch.setattr(CatchUp, "follow", read_and_follow)
+    try:
+        await work.swap()
+    finally:
+        await reader.close()
+    assert read
+    assert all(read)
 
 
 async def test_a_dry_run_says_what_it_would_do_and_does_nothing(filled: Service, tmp_path: Path) -> None:
