@@ -1,4 +1,4 @@
-"""At most so much a second. Used by the backfill and by the comparison with the predecessor."""
+"""At most so much a second. Used by the backfill, by comparisons, and by rebuilds that others feel."""
 
 from __future__ import annotations
 

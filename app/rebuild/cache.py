@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from typing import Any, Final
 
-from app.rebuild.pace import Pace
+from app.pace import Pace
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from app.rebuild.turn import alone
@@ -44,7 +44,7 @@ class CacheRebuild:
             pets = sorted({pet async for pet in self._place.cache.pets()})
             began = time.monotonic()
             for number, pet_id in enumerate(pets, start=1):
-                await self._pace.turn()
+                await self._pace.wait()
                 await self._one(connection, pet_id, dry=dry)
                 self._display.step("caching", number, len(pets), time.monotonic() - began)
             self._display.stop()

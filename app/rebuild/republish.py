@@ -24,9 +24,9 @@ from aiokafka import TopicPartition
 from app.clients import create_producer
 from app.faust_apps import group_id
 from app.fold_generations import read_standing
+from app.pace import Pace
 from app.rebuild.fold.live_tables import pet_of, take_changelog
 from app.rebuild.fold.place import changelog_of
-from app.rebuild.pace import Pace
 from app.rebuild.place import Place
 from app.rebuild.progress import Display
 from app.rebuild.turn import alone
@@ -101,7 +101,7 @@ class Republish:
         while left:
             sent = {pet: last for pet in sorted(left) if (last := live.last(pet)) is not None}
             for pet, last in sent.items():
-                await self._pace.turn()
+                await self._pace.wait()
                 await self._send(producer, live.partition, pet, last)
             await fold.until_committed(live.partition)
             await live.follow()
