@@ -15,5 +15,5 @@ class Pace:
     async def wait(self, units: int = 1) -> None:
         """Returns when what was let through before has had its time; then the next waits for these `units`."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._due - loop.time())
+        await asyncio.sleep(max(0.0, self._due - loop.time()))
         self._due = max(self._due, loop.time()) + units / self._rate

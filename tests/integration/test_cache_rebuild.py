@@ -126,10 +126,10 @@ async def test_the_rate_is_held(stores: Stores, tmp_path: Path, monkeypatch: pyt
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("app.rebuild.pace.asyncio.sleep", sleep)
+    monkeypatch.setattr("app.pace.asyncio.sleep", sleep)
     work, _ = stores.work(tmp_path, rate=0.001)
     await work.run()
-    assert [round(seconds, -2) for seconds in slept] == [1000, 2000, 3000, 4000]
+    assert [round(seconds, -2) for seconds in slept] == [0, 1000, 2000, 3000]
 
 
 async def test_one_rebuild_at_a_time(stores: Stores, tmp_path: Path) -> None:
