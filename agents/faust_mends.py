@@ -12,6 +12,10 @@ beginning and forgets acknowledgements from before the seek, since all behind th
 Failed commits: `Consumer._commit_offsets` notes offsets as committed also when the group has refused them. The frontier
 behind which `tables.store` deletes rows would then stand too far on. The mend forgets them.
 
+Sleep before full buffers: `Consumer._wait_next_records` sleeps for a second when no partition may be fetched, also when
+that is so because the streams' buffers are full, which may be over in a millisecond: a backlog of a few partitions was
+worked off at the rate of one buffer a second, with an idle processor. The mend waits until a buffer has room.
+
 What we avoid instead of mending: the producer buffer that lets offsets commit over unsent records
 (agents.durable_table), commits past an unacknowledged head (#606) and acknowledged exceptions (#189, #315;
 agents.delivery), and a stopped worker that writes on (agents.lease).
@@ -19,13 +23,17 @@ agents.delivery), and a stopped worker that writes on (agents.lease).
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from faust import streams
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 
 from schemas.errors import StopProcess
+
+BUFFER_SECONDS: Final = 1.0
+"""Longest wait for room in a buffer: as long as Faust sleeps."""
 
 
 def mend_faust() -> None:
@@ -39,6 +47,7 @@ def mend_faust() -> None:
     stop_flow_before_seek()
     seek_where_nothing_is_committed()
     forget_failed_commits()
+    wait_for_buffers()
 
 
 def stop_flow_before_seek() -> None:
@@ -91,3 +100,25 @@ def forget_failed_commits() -> None:
 
     commit_offsets.forgets_failures = True  # type: ignore[attr-defined]
     Consumer._commit_offsets = commit_offsets
+
+
+def wait_for_buffers() -> None:
+    """Mend the sleep, for all apps of this process. A second call changes nothing."""
+    wait_next, drop = Consumer._wait_next_records, Consumer.on_buffer_drop
+    if getattr(wait_next, "waits_for_buffers", False):
+        return
+
+    async def wait_next_records(self: Any, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's own signature
+        if self.flow_active and self._buffered_partitions and not self._get_active_partitions():
+            self.has_room = asyncio.Event()
+            await self.wait(self.has_room.wait(), timeout=BUFFER_SECONDS)
+        return await wait_next(self, timeout)
+
+    def on_buffer_drop(self: Any, tp: Any) -> None:
+        drop(self, tp)
+        if (has_room := getattr(self, "has_room", None)) is not None:
+            has_room.set()
+
+    wait_next_records.waits_for_buffers = True  # type: ignore[attr-defined]
+    Consumer._wait_next_records = wait_next_records
+    Consumer.on_buffer_drop = on_buffer_drop

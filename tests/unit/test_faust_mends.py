@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
@@ -208,3 +209,42 @@ def test_faust_without_its_compiled_iterator_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr("faust.streams._CStreamIterator", None)
     with pytest.raises(StopProcess, match="compiled extension"):
         faust_mends.mend_faust()
+
+
+class FullBuffers:
+    """A consumer whose one partition may not be fetched, since its stream's buffer is full."""
+
+    flow_active = True
+
+    def __init__(self) -> None:
+        self.partition = TP("log", 0)
+        self.app = SimpleNamespace(in_recovery=False, client_only=False)
+        self._active_partitions: set[TP] = set()
+        self._buffered_partitions = {self.partition}
+        self.not_waiting_next_records = asyncio.Event()
+        self.slept: list[float] = []
+
+    def _get_active_partitions(self) -> set[TP]:
+        return self._active_partitions
+
+    async def wait(self, waiting: Any, *, timeout: float) -> None:  # noqa: ASYNC109
+        await asyncio.wait_for(waiting, 30.0)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    async def _getmany(self, active_partitions: set[TP], timeout: float) -> dict[TP, list[str]]:  # noqa: ASYNC109
+        return {tp: ["record"] for tp in active_partitions}
+
+
+async def test_a_full_buffer_is_waited_for_until_it_has_room_not_for_a_second() -> None:
+    faust_mends.wait_for_buffers()
+    faust_mends.wait_for_buffers()
+    consumer: Any = FullBuffers()
+    fetching = asyncio.ensure_future(Consumer._wait_next_records(consumer, 1.0))
+    await asyncio.sleep(0)
+    assert not fetching.done()
+    Consumer.on_buffer_drop(consumer, consumer.partition)
+    records, _ = await fetching
+    assert records == {consumer.partition: ["record"]}
+    assert consumer.slept == []
