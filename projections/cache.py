@@ -84,7 +84,7 @@ class AnswerCache:
         return f"{self._namespace}:state:{pet_id}"
 
     async def get(self, pet_id: str) -> bytes | None:
-        """The bytes of the cached answer; None when there is none, a purge's mark, or one that another service wrote."""
+        """The cached answer's bytes; None when there is none, a purge's mark, or one that another service wrote."""
         found = await self.find(pet_id)
         return None if found is None else found.answer
 

@@ -19,9 +19,13 @@ class GroupedGets(Generic[T]):
     """While one MGET is under way, further reads wait for the next: one connection serves them all.
 
     A connection a read would cost the process several times as much, and beyond the client's `max_connections` a read
-    would fail. `parse`: makes of a value, None for a key that is not there or is no string, what its readers get; called
-    once a value. `seconds`: how long a read may take, and one MGET; without an end, a server that is cut off would hold
-    up all reads.
+    would fail.
+
+    Args:
+        redis: the client.
+        parse: makes of a value what its readers get, once a value; of None for a key that is not there or is no string.
+        seconds: how long a read may take, and one MGET; without an end, a server that is cut off would hold up all.
+
     """
 
     def __init__(self, redis: Any, *, parse: Callable[[Any], T], seconds: float) -> None:

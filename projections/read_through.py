@@ -105,8 +105,8 @@ class _Fetched:
 class ReadThrough:
     """Reads current answers. `start` begins to watch the stores; before that they are taken to be there.
 
-    `cache`: None reads Postgres only. `cache_seconds`, `store_seconds`: how long a put or a ping of Redis, a call of Postgres may take.
-    `period`: seconds between two pings of a store.
+    `cache`: None reads Postgres only. `cache_seconds`: how long a put into Redis or a ping of it may take.
+    `store_seconds`: how long a call of Postgres may take. `period`: seconds between two pings of a store.
     """
 
     def __init__(
