@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio import Redis
 
 from projections.grouped_gets import GroupedGets
@@ -47,6 +48,13 @@ return redis.call('DEL', KEYS[1])
 """
 
 
+class CachedAnswer(msgspec.Struct, frozen=True):
+    """An answer's bytes and the version in them. One object may be told to many readers."""
+
+    answer: bytes
+    version: int
+
+
 def stored_position(answer: bytes) -> tuple[int, int] | None:
     """(generation, version) of an answer's bytes, None when they are not ours."""
     match = _TAIL.search(answer[-_TAIL_BYTES:])
@@ -59,13 +67,13 @@ def same_but_for_generation(answer: bytes, other: bytes) -> bool:
 
 
 class AnswerCache:
-    """Answers under ``{namespace}:state:{pet_id}``. Every method raises redis.RedisError while Redis is away, and `get`
-    TimeoutError when it takes longer than `get_seconds`.
+    """Answers under ``{namespace}:state:{pet_id}``. Every method raises redis.RedisError while Redis is away, `get` and
+    `find` TimeoutError when they take longer than `get_seconds`.
     """
 
     def __init__(self, redis: Redis, *, namespace: str, ttl_seconds: int, get_seconds: float = 5.0) -> None:
         self._redis = redis
-        self._gets = GroupedGets(redis, seconds=get_seconds)
+        self._gets = GroupedGets(redis, parse=_parse, seconds=get_seconds)
         self._namespace = namespace
         self._ttl_seconds = ttl_seconds
         self._put: Any = redis.register_script(_PUT)
@@ -76,10 +84,13 @@ class AnswerCache:
         return f"{self._namespace}:state:{pet_id}"
 
     async def get(self, pet_id: str) -> bytes | None:
-        """The cached answer; None when there is none, a purge's mark, or one that another service wrote."""
-        value = await self._gets.get(self.key(pet_id))
-        answer = value.encode() if isinstance(value, str) else value
-        return answer if answer is not None and stored_position(answer) and not answer.startswith(_MARK) else None
+        """The cached answer's bytes; None when there is none, a purge's mark, or one that another service wrote."""
+        found = await self.find(pet_id)
+        return None if found is None else found.answer
+
+    async def find(self, pet_id: str) -> CachedAnswer | None:
+        """The same with the answer's version."""
+        return await self._gets.get(self.key(pet_id))
 
     async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
         """Store `answer` unless a newer one is stored; an equal one is stored again with a fresh TTL."""
@@ -105,6 +116,14 @@ class AnswerCache:
     async def invalidate(self, pet_id: str) -> bool:
         """Drop the cached answer; False when there was none. A purge's mark stays."""
         return bool(await self._drop(keys=[self.key(pet_id)], args=[_MARK]))
+
+
+def _parse(value: bytes | str | None) -> CachedAnswer | None:
+    if value is None:
+        return None
+    answer = value.encode() if isinstance(value, str) else value
+    position = stored_position(answer)
+    return None if position is None or answer.startswith(_MARK) else CachedAnswer(answer, position[1])
 
 
 def _literally(text: str) -> str:

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
+
+from projections.patience import Patience
 
 MOST: Final = 64
 """Keys of one MGET: some 200 KB of answers."""
 
+T = TypeVar("T")
 
-class GroupedGets:
+
+class GroupedGets(Generic[T]):
     """While one MGET is under way, further reads wait for the next: one connection serves them all.
 
     A connection a read would cost the process several times as much, and beyond the client's `max_connections` a read
-    would fail. `seconds`: how long one MGET may take; without an end, a server that is cut off would hold up all reads.
+    would fail.
+
+    Args:
+        redis: the client.
+        parse: makes of a value what its readers get, once a value; of None for a key that is not there or is no string.
+        seconds: how long a read may take, and one MGET; without an end, a server that is cut off would hold up all.
+
     """
 
-    def __init__(self, redis: Any, *, seconds: float) -> None:
+    def __init__(self, redis: Any, *, parse: Callable[[Any], T], seconds: float) -> None:
         self._redis = redis
+        self._parse = parse
         self._seconds = seconds
-        self._waiting: dict[str, list[asyncio.Future[Any]]] = {}
+        self._patience = Patience(seconds)
+        self._waiting: dict[str, list[asyncio.Future[T]]] = {}
         self._round: asyncio.Task[None] | None = None
 
-    async def get(self, key: str) -> Any:
-        """The value, None for a key that is not there or is no string. Raises redis.RedisError and TimeoutError."""
-        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async def get(self, key: str) -> T:
+        """The parsed value. Raises redis.RedisError, TimeoutError and what `parse` raises."""
+        told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(told)
+        self._patience.begin(told)
         if self._round is None:
             self._round = asyncio.create_task(self._run())
         return await told
@@ -40,11 +53,12 @@ class GroupedGets:
                 try:
                     async with asyncio.timeout(self._seconds):
                         values = await self._redis.mget(keys)
+                    parsed = [self._parse(value) for value in values]
                 except Exception as error:  # whatever it is: those who wait must not wait for ever
                     for told in _open(asked):
                         told.set_exception(error)
                 else:
-                    for waiting, value in zip(asked, values, strict=True):
+                    for waiting, value in zip(asked, parsed, strict=True):
                         for told in _open([waiting]):
                             told.set_result(value)
         finally:

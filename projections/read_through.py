@@ -17,7 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from projections.away import POSTGRES_ERRORS
-from projections.cache import stored_position
+from projections.cache import CachedAnswer
 from projections.reachable import PERIOD, Reachable
 from projections.single_flight import SingleFlight
 from projections.within import within
@@ -55,8 +55,8 @@ class AnswerStore(Protocol):
 class Cache(Protocol):
     """Redis; see `projections.cache.AnswerCache`. Raises `CACHE_ERRORS` while it is away."""
 
-    async def get(self, pet_id: str) -> bytes | None:
-        """The cached answer."""
+    async def find(self, pet_id: str) -> CachedAnswer | None:
+        """The cached answer. Ends by itself, with TimeoutError, when Redis takes too long."""
         ...
 
     async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
@@ -105,8 +105,8 @@ class _Fetched:
 class ReadThrough:
     """Reads current answers. `start` begins to watch the stores; before that they are taken to be there.
 
-    `cache`: None reads Postgres only. `cache_seconds`, `store_seconds`: how long a call of Redis, of Postgres may take.
-    `period`: seconds between two pings of a store.
+    `cache`: None reads Postgres only. `cache_seconds`: how long a put into Redis or a ping of it may take.
+    `store_seconds`: how long a call of Postgres may take. `period`: seconds between two pings of a store.
     """
 
     def __init__(
@@ -157,11 +157,8 @@ class ReadThrough:
         """
         cached, why = await self._from_cache(pet_id)
         if cached is not None:
-            position = stored_position(cached)
-            if position is None:
-                raise ValueError("an answer must end in its generation and version")
-            if position[1] >= at_least:
-                return self._hit(cached, position[1])
+            if cached.version >= at_least:
+                return self._hit(cached)
             why = "behind"
         self.refuse_while_away()
         fetched, shared = await self._flights.do(pet_id, lambda: self._fetch(pet_id))
@@ -178,22 +175,21 @@ class ReadThrough:
         """A request to Postgres has failed."""
         self._store_watch.suspect()
 
-    def _hit(self, answer: bytes, version: int) -> Read:
+    def _hit(self, cached: CachedAnswer) -> Read:
         if self._store_watch.away:
             self._reads["stale"].inc()
-            return Read(answer, version, "stale", silent_for=self._store_watch.silent_for())
+            return Read(cached.answer, cached.version, "stale", silent_for=self._store_watch.silent_for())
         self._reads["cache"].inc()
-        return Read(answer, version, "cache")
+        return Read(cached.answer, cached.version, "cache")
 
-    async def _from_cache(self, pet_id: str) -> tuple[bytes | None, Why]:
-        """The cached bytes, or why there are none."""
+    async def _from_cache(self, pet_id: str) -> tuple[CachedAnswer | None, Why]:
+        """The cached answer, or why there is none."""
         if self._cache is None or self._cache_watch is None:
             return None, "unused"
         if self._cache_watch.away:
             return None, "away"
         try:
-            async with asyncio.timeout(self._cache_seconds):
-                return await self._cache.get(pet_id), "miss"
+            return await self._cache.find(pet_id), "miss"
         except CACHE_ERRORS as error:
             self._cache_failed(self._cache_watch, "get", error)
             return None, "away"

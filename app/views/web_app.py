@@ -69,11 +69,12 @@ def create_web_app(
     """
     routes = with_documentation(ROUTES, title=title, version=_API_VERSION, pages=pages)
     protected = frozenset(route.path for route in routes if route.token)
-    middlewares = [answer_and_measure(services.metrics), require_token(tokens, protected)]
-    application = {"client_max_size": max_body_bytes, "middlewares": middlewares}
+    middleware = answer_and_measure(services.metrics, require_token(tokens, protected))
+    application = {"client_max_size": max_body_bytes, "middlewares": [middleware]}
     app = _bare_app(host, port, data_dir, application)
     for route in routes:
         app.page(route.path, name=route.name)(_view(route, services))
+    _without_cors(app)
     for part in lifespan:
         app.web.web_app.on_startup.append(_hook(part.start))
         app.web.web_app.on_cleanup.append(_hook(part.stop))
@@ -104,11 +105,21 @@ def _bare_app(host: str, port: int, data_dir: Path, application: dict[str, Any])
     return app
 
 
+def _without_cors(app: faust.App) -> None:
+    """No route allows other origins, but Faust has CORS look at every answer, from the start of its server on."""
+    assert app.web.cors, "it is set up now, not then"
+    app.web.web_app.on_response_prepare.clear()
+
+
 def _view(route: Route, services: WebServices) -> type[View]:
-    """A view class with exactly the route's method; a GET answers HEAD too."""
+    """A view class with exactly the route's method; a GET answers HEAD too.
+
+    Faust's own dispatch by method, which also tells its sensors, is left out: the class has one method, what went wrong
+    is answered by the middleware, and that counts, too.
+    """
     known = frozenset(parameter.name for parameter in route.parameters if parameter.place == "query")
 
-    async def answer(_self: View, request: web.Request, **_path: str) -> web.Response:
+    async def answer(_self: View, request: web.Request) -> web.Response:
         if route.only_known:
             refuse_unknown(request.query, known)
         return await route.handler(services, request)
@@ -117,7 +128,7 @@ def _view(route: Route, services: WebServices) -> type[View]:
         # faust registers HEAD everywhere, also where there is nothing to GET.
         return {"GET", "HEAD"} if route.method == "GET" else {route.method}
 
-    members: dict[str, Any] = {route.method.lower(): answer, "get_methods": get_methods, "__doc__": route.summary}
+    members: dict[str, Any] = {"__call__": answer, "get_methods": get_methods, "__doc__": route.summary}
     return type(route.name, (View,), members)
 
 

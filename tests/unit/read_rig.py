@@ -10,6 +10,7 @@ from uuid import UUID
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from projections.arrivals import Arrivals, JobNow
+from projections.cache import CachedAnswer, stored_position
 from projections.own_writes import OwnWrites
 from projections.read_through import ReadMetrics, ReadThrough
 from schemas.answers import AnswerMetrics, ClusterAnswer, encode_answer
@@ -91,9 +92,11 @@ class FakeCache:
     def shut(self) -> None:
         self.calls.error = RedisConnectionError("away")
 
-    async def get(self, pet_id: str) -> bytes | None:
+    async def find(self, pet_id: str) -> CachedAnswer | None:
         await self.calls.passed()
-        return self.held.get(pet_id)
+        answer = self.held.get(pet_id)
+        position = stored_position(answer or b"")
+        return CachedAnswer(answer, position[1]) if answer and position else None
 
     async def put(self, pet_id: str, answer: bytes, generation: int, version: int) -> bool:
         await self.calls.passed()

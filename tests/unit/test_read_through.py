@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.views.cache_status import cache_status
+from projections.cache import CachedAnswer
 from projections.read_through import Read, ReadThrough
 from schemas.answers import encode_answer
 from tests.unit.read_rig import PET, FakeStore, Reads, answer, eventually
@@ -103,13 +104,13 @@ async def test_a_redis_that_is_known_to_be_away_is_asked_by_pings_only(watched: 
     watched.store.last = 4
     watched.cache.calls.opened.clear()
     asked: list[str] = []
-    original = watched.cache.get
+    original = watched.cache.find
 
-    async def get(pet_id: str) -> bytes | None:
+    async def find(pet_id: str) -> CachedAnswer | None:
         asked.append(pet_id)
         return await original(pet_id)
 
-    watched.cache.get = get  # type: ignore[method-assign]
+    watched.cache.find = find  # type: ignore[method-assign]
     await eventually(lambda: bool(watched.answers._cache_watch and watched.answers._cache_watch.away))
     for _ in range(3):
         assert (await watched.answers.read(PET)).version == 4
@@ -123,14 +124,14 @@ async def test_a_redis_that_is_known_to_be_away_is_asked_by_pings_only(watched: 
 async def test_a_redis_that_fails_once_but_answers_pings_is_asked_again(watched: Reads) -> None:
     watched.store.last = 4
     watched.cached(4)
-    original = watched.cache.get
+    original = watched.cache.find
 
-    async def fails(pet_id: str) -> bytes | None:
+    async def fails(pet_id: str) -> CachedAnswer | None:
         raise OSError("once")
 
-    watched.cache.get = fails  # type: ignore[method-assign]
+    watched.cache.find = fails  # type: ignore[method-assign]
     assert (await watched.answers.read(PET)).origin == "store"
-    watched.cache.get = original  # type: ignore[method-assign]
+    watched.cache.find = original  # type: ignore[method-assign]
     assert (await watched.answers.read(PET)).origin == "cache"
 
 
