@@ -80,7 +80,9 @@ class Backfill:
         self._give_up_s = give_up_s
         self._hash = hashlib.sha256()
         self._bytes = 0
-        self._done = Done(run=run) if state_file is None else load_done(state_file, run)
+        self.before = Done(run=run) if state_file is None else load_done(state_file, run)
+        """What earlier runs have done."""
+        self._done = self.before
 
     async def work(self) -> Done:
         """Submit what is not done yet; returns what is done in all. Raises StopProcess when it cannot go on."""

@@ -43,7 +43,11 @@ class backfill(SettingsCommand):
         option(
             "--rate", type=click.FloatRange(0.01, 10_000), default=5.0, help="Commands (of up to 64 images) a second."
         ),
-        option("--state-file", type=Path, default=Path("backfill.state"), help="Where it notes how far it is."),
+        option(
+            "--state-file",
+            type=Path,
+            help="Where it notes how far it is [default: backfill/RUN.state under DATA_DIR].",
+        ),
         option("--dry-run", is_flag=True, default=False, help="Only check the lines; nothing is sent or noted."),
         option("--json", "as_json", is_flag=True, default=False, help="A line of JSON for each event."),
     ]
@@ -85,7 +89,7 @@ async def _run(settings: Settings, source: BinaryIO, run: str, given: Mapping[st
         work = Backfill(
             source,
             run=run,
-            state_file=None if dry else given["state_file"],
+            state_file=None if dry else given["state_file"] or _state_file(settings, run),
             rate=math.inf if dry else given["rate"],
             send=_nothing if dry else producer.send,
             topics=settings.topics(),
@@ -97,8 +101,20 @@ async def _run(settings: Settings, source: BinaryIO, run: str, given: Mapping[st
                 await producer.start()
                 stack.push_async_callback(producer.stop)
             done = await work.work()
-        display.end(done, dry=dry)
+        display.end(done, work.before, dry=dry)
     return 1 if done.refused else 0
+
+
+def _state_file(settings: Settings, run: str) -> Path:
+    """The run's own, in a folder that is made if need be."""
+    from schemas.errors import StopProcess
+
+    folder = settings.data_dir / "backfill"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StopProcess(f"DATA_DIR: {folder} cannot be made: {error}") from error
+    return folder / f"{run}.state"
 
 
 async def _nothing(messages: Any) -> None:
