@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from app.away import kafka_place
 from app.clients import create_producer, stop_producer
 from app.settings import Settings
 from bridges.messages import Message
@@ -40,7 +41,8 @@ class Sender:
                 ]
                 await asyncio.gather(*confirmations)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise StopProcess(f"Kafka did not confirm ({type(error).__name__}): {self._advice}") from error
+            where = kafka_place(self._settings)
+            raise StopProcess(f"{where} did not confirm ({type(error).__name__}): {self._advice}") from error
 
     async def close(self) -> None:
         """Disconnect."""

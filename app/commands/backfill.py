@@ -18,7 +18,7 @@ from faust.cli import option
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 
 RUN_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 SEND_SECONDS: Final = 30.0
@@ -60,7 +60,7 @@ class backfill(SettingsCommand):
         run = self.kwargs["run_name"] or ("stdin" if path == "-" else Path(path).stem)
         if not RUN_NAME.fullmatch(run):
             raise StopProcess("--run: must be 1-64 characters of A-Z a-z 0-9 . _ - ; give one where the file's is not")
-        configure_logging("ERROR", settings.app_name, "backfill")
+        configure_command_logging("ERROR", settings.app_name, "backfill")
         try:
             with sys.stdin.buffer if path == "-" else open(path, "rb") as source:
                 return asyncio.run(_run(settings, source, run, self.kwargs))
@@ -72,6 +72,7 @@ class backfill(SettingsCommand):
 
 
 async def _run(settings: Settings, source: BinaryIO, run: str, given: Mapping[str, Any]) -> int:
+    from app.away import kafka_place
     from app.backfill.display import Display
     from app.backfill.run import Backfill
     from app.views.producer import CommandProducer
@@ -95,6 +96,7 @@ async def _run(settings: Settings, source: BinaryIO, run: str, given: Mapping[st
             topics=settings.topics(),
             clock=utc_now,
             display=display,
+            kafka=kafka_place(settings),
         )
         async with contextlib.AsyncExitStack() as stack:
             if not dry:

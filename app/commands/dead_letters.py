@@ -16,7 +16,7 @@ from app.commands.command import SettingsCommand
 from app.commands.operator import operator
 from app.dead_letters.request import Request
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 from projections.cursors import decode_cursor
 from projections.dead_letter_reader import FilterState, LetterFilter, Subject
 from projections.dead_letters import MAX_WHO
@@ -63,7 +63,7 @@ class dead_letters(SettingsCommand):
         from app.dead_letters.console import run
 
         request = _request(self.kwargs)
-        configure_logging("WARNING", settings.app_name, "dead-letters")
+        configure_command_logging("WARNING", settings.app_name, "dead-letters")
         return asyncio.run(run(settings, request, sys.stdout))
 
 

@@ -14,7 +14,7 @@ from app.commands.command import SettingsCommand
 from app.commands.operator import operator
 from app.purges.console import Request
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 from projections.dead_letters import MAX_WHO
 from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
@@ -51,7 +51,7 @@ class purge(SettingsCommand):
         except click.UsageError as error:
             print(f"Error: {error}", file=sys.stderr)
             return USAGE_EXIT_CODE
-        configure_logging("WARNING", settings.app_name, "purge")
+        configure_command_logging("WARNING", settings.app_name, "purge")
         return asyncio.run(run(settings, request, sys.stdout))
 
 

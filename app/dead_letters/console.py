@@ -19,9 +19,7 @@ from app.dead_letters.desk import CountChanged, LetterDesk, LetterNotFound, Resu
 from app.dead_letters.request import Request
 from app.sender import Sender
 from app.settings import Settings
-from projections.away import POSTGRES_ERRORS
 from projections.dead_letter_reader import DeadLetterRow, LetterReader
-from schemas.errors import StopProcess
 
 CE_SOURCE: Final = "/cli"
 READ_SECONDS: Final = 30.0
@@ -37,7 +35,7 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run(settings: Settings, request: Request, out: TextIO) -> int:
-    """Do what was asked and print it; returns the exit code. Raises StopProcess while Postgres or Kafka is away."""
+    """Do what was asked and print it; returns the exit code. Raises StopProcess and Postgres's errors."""
     console = Console(file=out, highlight=False, width=None if out.isatty() else PIPE_WIDTH)
     sender = Sender(settings, "media-dead-letters")
     try:
@@ -55,8 +53,6 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
             if request.verb == "show":
                 return await _show(desk, request.ids[0], request, console)
             return await (_act(desk, request, console) if request.ids else _act_on_all(desk, request, console))
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres does not answer: {type(error).__name__}: {error}") from error
     finally:
         await sender.close()
 

@@ -11,21 +11,18 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import msgspec
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.away import stores_told
 from app.clients import open_pool, open_redis
 from app.purges.check import Checked, check
 from app.purges.desk import PurgeDesk, make_purge_id
 from app.purges.known import is_known
 from app.sender import Sender
 from app.settings import Settings
-from projections.away import POSTGRES_ERRORS
 from projections.purges import PurgeRecords, PurgeRow
-from schemas.errors import StopProcess
 from schemas.headers import timestamp
 
 CE_SOURCE: Final = "/cli"
@@ -51,19 +48,13 @@ class Request:
 
 
 async def run(settings: Settings, request: Request, out: TextIO) -> int:
-    """Do what was asked and print it; returns the exit code. Raises StopProcess while a store is away."""
+    """Do what was asked and print it; returns the exit code. Raises StopProcess and the stores' errors."""
     redis = open_redis(settings)
     try:
         async with open_pool(settings) as pool:
             if request.check:
                 return _show_check(await check(settings, pool, redis, request.pet_id), request, out)
             return await _purge(settings, pool, request, out)
-    except KafkaError as error:
-        raise StopProcess(f"Kafka does not answer: {type(error).__name__}: {error}") from error
-    except RedisError as error:
-        raise StopProcess(f"Redis does not answer: {type(error).__name__}: {error}") from error
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres does not answer: {type(error).__name__}: {error}") from error
     finally:
         await redis.aclose()
 
@@ -78,10 +69,8 @@ async def _purge(settings: Settings, pool: Any, request: Request, out: TextIO) -
         return 1
     purge_id = request.purge_id or make_purge_id()
     again = f"repeat purge {purge_id} with: {shlex.join(_repeat(request, purge_id))}"
-    try:
+    with stores_told(settings, f"; {again}"):
         done = await _ask(settings, pool, request, purge_id, again)
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres does not answer ({type(error).__name__}): {again}") from error
     _show_purge(done, request, out)
     return 1 if request.wait and done.status == "pending" else 0
 

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
-
+from app.away import STORE_ERRORS, told
 from app.faust_apps import changelog_topic, group_id
 from app.fold_generations import read_standing
 from app.partitions import partition_of
@@ -25,7 +23,6 @@ from app.rebuild.workers import work_on_all
 from app.settings import Settings
 from app.verify.report import Report, print_report, write_metrics
 from app.verify.work import Job, verify_partition
-from projections.away import POSTGRES_ERRORS
 from projections.offsets import LogOffsets
 from projections.verify.outcome import Task
 from schemas.errors import StopProcess, UnknownVersion
@@ -59,14 +56,10 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
             write_metrics(report, request.metrics_file)
     except UnknownVersion as error:
         raise StopProcess(f"the log holds facts of a newer release: {error}") from error
-    except KafkaError as error:
-        raise StopProcess(f"Kafka: {type(error).__name__}: {error}") from error
-    except RedisError as error:
-        raise StopProcess(f"Redis: {type(error).__name__}: {error}") from error
     except BrokenProcessPool as error:
         raise StopProcess(f"a process has ended, killed or out of memory: {error}") from error
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres, or a file: {type(error).__name__}: {error}") from error
+    except STORE_ERRORS as error:
+        raise StopProcess(told(settings, error) or f"a file: {error}") from error
     return 1 if report.findings else 0
 
 

@@ -232,7 +232,7 @@ def backfill_of(broker: _Broker, tmp_path: Path, **more: Any) -> Backfill:
 
 async def test_nothing_is_noted_before_the_brokers_word(tmp_path: Path) -> None:
     away = _Broker(refusals=10**9)
-    with pytest.raises(StopProcess, match="run the same again"):
+    with pytest.raises(StopProcess, match="run it again"):
         await backfill_of(away, tmp_path, give_up_s=0.3).work()
     assert not (tmp_path / "state").exists()
 

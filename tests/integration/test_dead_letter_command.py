@@ -250,7 +250,7 @@ def test_a_user_without_a_name_is_asked_for_one_only_to_act(tmp_path: Path, monk
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("app.dead_letters.console.run", run)
-    monkeypatch.setattr("app.commands.dead_letters.configure_logging", lambda *_: None)
+    monkeypatch.setattr("app.commands.dead_letters.configure_command_logging", lambda *_: None)
     monkeypatch.setattr("pwd.getpwuid", nobody)
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
@@ -269,12 +269,12 @@ async def test_exit_code_0_is_given_only_after_the_brokers_word(pool: Any, comma
     await write(pool, letter("a"))
     done = command("requeue", str(letter_uuid("a")), "--why", "try")
     assert done.returncode == 1
-    assert "stopped: Kafka did not confirm" in done.stderr
+    assert re.fullmatch(r"stopped: Kafka at KAFKA_BOOTSTRAP_SERVERS=\S+ did not confirm .+\n", done.stderr)
     assert "confirmed" not in done.stdout
 
 
 def test_postgres_being_away_is_told_in_one_line(command: Command) -> None:
     done = command("list", database=f"postgresql://postgres@{HOST}:{free_port()}/none")
     assert done.returncode == 1
-    assert done.stderr.startswith("stopped: Postgres does not answer: ")
+    assert done.stderr.startswith("stopped: Postgres at DATABASE_URL=postgresql://")
     assert "Traceback" not in done.stderr

@@ -48,8 +48,8 @@ async def commit_for(bootstrap_servers: str, group: str, offsets: Mapping[TopicP
     then tells others.
     """
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign(list(offsets))
         await consumer.commit(dict(offsets))
         told = {tp: await consumer.committed(tp) for tp in offsets}
