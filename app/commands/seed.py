@@ -18,8 +18,8 @@ ALLOWED: Final = ("local", "development")
 class seed(SettingsCommand):
     """Fill a development database with sample pets.
 
-    They are called seed-pet-1, seed-pet-2 and so on. Needs Postgres only; harmless to repeat. Refused unless
-    ENVIRONMENT is local or development.
+    They are called seed-pet-1, seed-pet-2 and so on. Needs Postgres only; harmless to repeat. They are in no log: a
+    rebuild leaves them out, verify counts them apart. Refused unless ENVIRONMENT is local or development.
     """
 
     options: ClassVar[list[Any]] = [

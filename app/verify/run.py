@@ -24,7 +24,7 @@ from app.settings import Settings
 from app.verify.report import Report, print_report, write_metrics
 from app.verify.work import Job, verify_partition
 from projections.offsets import LogOffsets
-from projections.verify.outcome import Task
+from projections.verify.outcome import Task, Verified
 from schemas.errors import StopProcess, UnknownVersion
 
 
@@ -49,7 +49,7 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
             done = await work_on_all(verify_partition, jobs, processes, display.following(tally))
         display.end(tally)
         report = Report(done, time.monotonic() - begun)
-        if request.pet_id is not None and not any(each.pets or each.in_postgres or each.in_redis for each in done):
+        if request.pet_id is not None and not any(map(_knows_any, done)):
             raise StopProcess(f"--pet {request.pet_id}: neither the log nor Postgres nor Redis knows this pet")
         print_report(report, out, as_json=request.as_json)
         if request.metrics_file is not None:
@@ -61,6 +61,10 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
     except STORE_ERRORS as error:
         raise StopProcess(told(settings, error) or f"a file: {error}") from error
     return 1 if report.findings else 0
+
+
+def _knows_any(done: Verified) -> bool:
+    return bool(done.pets or done.in_postgres or done.in_redis or done.made_up)
 
 
 async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Task]:
