@@ -1,7 +1,7 @@
 """The pets' keys as `media.pet-keys` has them. Used by embed and fold, and by whatever replays the log.
 
-Holds every key of the deployment in memory, about 400 bytes each, and follows the topic. A fact's key is durable before
-the fact is, so a key that is missing is either about to arrive or lost.
+Holds every key of the deployment in memory (`pet_key_store` says how large), or those of one partition, and follows the
+topic. A fact's key is durable before the fact is, so a key that is missing is either about to arrive or lost.
 """
 
 from __future__ import annotations
@@ -15,27 +15,33 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 
+from agents.pet_key_store import PetKeyStore
 from schemas.errors import DeadLetter, StopProcess
 from schemas.pet_keys import PetKey, decode_key
 
 log = structlog.get_logger(__name__)
 POLL_MS: Final = 200
 ARRIVAL_SECONDS: Final = 0.5
-REFRESH_SECONDS: Final = 60.0
-"""Far longer than a million keys take; behind it a partition cannot be read."""
+STILL_SECONDS: Final = 60.0
+"""So long without a single record on the way to the topic's end, and a partition cannot be read."""
 
 
 class PetKeys:
-    """A key reader (schemas.pet_keys). `need` starts it; `refresh` and `of_pet` are not for use before `start`."""
+    """A key reader (schemas.pet_keys). `need` starts it; `refresh` and `of_pet` are not for use before `start`.
 
-    def __init__(self, *, bootstrap_servers: str, topic: str, client_id: str = "media-keys") -> None:
+    `partition`: only of pets of this partition; None for all.
+    """
+
+    def __init__(
+        self, *, bootstrap_servers: str, topic: str, client_id: str = "media-keys", partition: int | None = None
+    ) -> None:
         self._topic = topic
+        self._only = partition
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
         self._consumer: Any = None
         self._partitions: list[TopicPartition] = []
-        self._keys: dict[str, PetKey] = {}
-        self._of_pet: dict[str, list[str]] = {}
+        self._keys = PetKeyStore()
         self._read = asyncio.Event()
         self._following: Any = None
         self._starting = asyncio.Lock()
@@ -58,7 +64,7 @@ class PetKeys:
     async def _open(self) -> None:
         # In no group, a subscription is an assignment of all partitions; a later `assign` would race with it.
         self._consumer = AIOKafkaConsumer(
-            self._topic,
+            *([] if self._only is not None else [self._topic]),
             bootstrap_servers=self._bootstrap_servers,
             client_id=self._client_id,
             group_id=None,
@@ -68,8 +74,15 @@ class PetKeys:
         try:
             await self._consumer.start()
         except UnknownTopicOrPartitionError:
-            raise StopProcess(f"topic {self._topic} is not there: run `python -m app prepare`") from None
+            raise self._not_there() from None
+        if self._only is not None:
+            if self._topic not in await self._consumer.topics():
+                raise self._not_there()
+            self._consumer.assign([TopicPartition(self._topic, self._only)])
         self._partitions = sorted(self._consumer.assignment())
+
+    def _not_there(self) -> StopProcess:
+        return StopProcess(f"topic {self._topic} is not there: run `python -m app prepare`")
 
     async def stop(self) -> None:
         """Let the broker go."""
@@ -85,14 +98,19 @@ class PetKeys:
         """Return when all is read that the topic holds now. Raises KafkaError while the broker is away, or a partition
         has no leader.
         """
+        clock = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(REFRESH_SECONDS):
+            async with asyncio.timeout(STILL_SECONDS) as limit:
                 ends = await self._consumer.end_offsets(self._partitions)
                 for tp in self._partitions:
-                    while await self._consumer.position(tp) < ends[tp]:
+                    reached = -1
+                    while (position := await self._consumer.position(tp)) < ends[tp]:
+                        if position > reached:
+                            reached = position
+                            limit.reschedule(clock() + STILL_SECONDS)
                         await self._next_read()
         except TimeoutError:
-            raise KafkaTimeoutError(f"{self._topic} was not read to its end within {REFRESH_SECONDS:.0f} s") from None
+            raise KafkaTimeoutError(f"nothing of {self._topic} came for {STILL_SECONDS:.0f} s before its end") from None
 
     async def need(self, key_ids: Iterable[str]) -> None:
         """Look for keys that are not known yet; those that the topic lacks are missed by `find`.
@@ -130,22 +148,18 @@ class PetKeys:
 
     def find(self, key_id: str) -> PetKey:
         """The key, or what is left of it. Raises StopProcess when the topic lacks it."""
-        try:
-            return self._keys[key_id]
-        except KeyError:
-            raise StopProcess(f"{self._topic} lacks key {key_id[:100]!r}: it was lost, not destroyed") from None
+        key = self._keys.find(key_id)
+        if key is None:
+            raise StopProcess(f"{self._topic} lacks key {key_id[:100]!r}: it was lost, not destroyed")
+        return key
 
     def of_pet(self, pet_id: str) -> list[PetKey]:
         """All that the pet ever had, as far as they are known; in the order of their making."""
-        return [self._keys[key_id] for key_id in self._of_pet.get(pet_id, ())]
+        return self._keys.of_pet(pet_id)
 
     def add(self, key: PetKey) -> None:
         """Know a key at once that this process has written; a destroyed one stays so."""
-        known = self._keys.get(key.key_id)
-        if known is None:
-            self._of_pet.setdefault(key.pet_id, []).append(key.key_id)
-        if known is None or known.destroyed is None:
-            self._keys[key.key_id] = key
+        self._keys.add(key)
 
     def _take(self, record: Any) -> None:
         where = f"{record.topic}/{record.partition}/{record.offset}"
@@ -157,9 +171,11 @@ class PetKeys:
 
 
 @asynccontextmanager
-async def open_pet_keys(bootstrap_servers: str, topic: str, client_id: str = "media-keys") -> AsyncIterator[PetKeys]:
-    """All keys, for as long as the block runs."""
-    keys = PetKeys(bootstrap_servers=bootstrap_servers, topic=topic, client_id=client_id)
+async def open_pet_keys(
+    bootstrap_servers: str, topic: str, client_id: str = "media-keys", partition: int | None = None
+) -> AsyncIterator[PetKeys]:
+    """All keys, or those of a partition's pets, for as long as the block runs."""
+    keys = PetKeys(bootstrap_servers=bootstrap_servers, topic=topic, client_id=client_id, partition=partition)
     try:
         await keys.start()
         yield keys

@@ -26,8 +26,8 @@ async def read_standing(settings: Settings) -> Standing:
     """What the topic says now. Raises StopProcess when it is not there, KafkaError while the broker is away."""
     topic = settings.topics().fold_generations.name
     consumer = log_consumer(settings.kafka_bootstrap_servers, topic)
-    await consumer.start()
     try:
+        await consumer.start()
         if not consumer.partitions_for_topic(topic):
             raise StopProcess(f"the topic {topic} is not there: `prepare` makes it")
         consumer.unsubscribe()

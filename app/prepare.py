@@ -126,8 +126,8 @@ async def record_first_facts(settings: Settings) -> None:
         bootstrap_servers=settings.kafka_bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
     )
     producer = create_producer(settings, "media-prepare")
-    await consumer.start()
     try:
+        await consumer.start()
         await producer.start()
         for number in range(settings.kafka_partitions):
             partition = TopicPartition(topic, number)

@@ -1,7 +1,8 @@
 """Fills a development database with sample pets. Called by `python -m app seed`.
 
 Made-up vectors become facts, facts go through the fold, and what it sends is written as the projector writes it; no
-Kafka, no Redis, no photos. The pets are in no log: a rebuild of the projection leaves them out.
+Kafka, no Redis, no photos. The pets are in no log: a rebuild of the projection leaves them out, `verify` counts them
+apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 
 from projections.jobs import RecordedCommand, record_commands, record_statuses
+from projections.made_up import MODEL, pet_name
 from projections.postgres import Applied, apply_version
 from projections.queries import load
 from schemas.codec import decode_version, encode_fact
@@ -29,7 +31,6 @@ from schemas.versions import PetVersion
 from tables.replay import LogReplay
 from tables.vectors import Floats, quantize
 
-MODEL: Final = "made-up@1"
 DIMENSION: Final = 64
 START: Final = datetime(2026, 1, 1, 9, tzinfo=UTC)
 SUBJECTS: Final = ("Sofa", "Garden", "Sleeping")
@@ -74,11 +75,6 @@ async def seed(pool: Any, *, pets: int, versions: int) -> Seeded:
             else:
                 present += 1
     return Seeded(written, present)
-
-
-def pet_name(number: int) -> str:
-    """The id of a sample pet."""
-    return f"seed-pet-{number}"
 
 
 async def _write(pool: Any, sample: Sample) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
+from app.away import kafka_place
 from app.clients import create_producer, stop_producer
 from app.settings import Settings
 from bridges.messages import Message
@@ -17,11 +18,14 @@ SEND_SECONDS: Final = 30.0
 
 
 class Sender:
-    """Connects when it is first used. Raises StopProcess when the broker does not confirm in time."""
+    """Connects when it is first used. Raises StopProcess when the broker does not confirm in time, with `advice`."""
 
-    def __init__(self, settings: Settings, client_id: str) -> None:
+    def __init__(
+        self, settings: Settings, client_id: str, advice: str = "run the same again, a repeat changes nothing"
+    ) -> None:
         self._settings = settings
         self._client_id = client_id
+        self._advice = advice
         self._producer: Any = None
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -37,9 +41,8 @@ class Sender:
                 ]
                 await asyncio.gather(*confirmations)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise StopProcess(
-                f"Kafka did not confirm ({type(error).__name__}): run the same again, a repeat changes nothing"
-            ) from error
+            where = kafka_place(self._settings)
+            raise StopProcess(f"{where} did not confirm ({type(error).__name__}): {self._advice}") from error
 
     async def close(self) -> None:
         """Disconnect."""

@@ -51,6 +51,11 @@ class PurgeRecords:
         row = await self._pool.fetchrow(load("read_purge"), pet_id, purge_id)
         return None if row is None else _purge(row)
 
+    async def knows(self, pet_id: str) -> bool:
+        """Whether any row tells of the pet."""
+        known: bool = await self._pool.fetchval(load("knows_pet"), pet_id)
+        return known
+
     async def position(self, pet_id: str) -> tuple[int, int] | None:
         """(live generation, last purged version); None for a pet that was never purged."""
         row = await self._pool.fetchrow(load("read_purged_version"), pet_id)

@@ -61,11 +61,17 @@ class Display:
         self._event("waiting", reason=reason, retry_in=seconds)
         self._say(f"Kafka: {reason}; trying again")
 
-    def end(self, done: Done, *, dry: bool) -> None:
-        """What came of it in all, runs before this one included."""
-        self._event("end", **_counts(done), dry_run=dry)
-        counts = f"{done.jobs} jobs of {done.images} images in {done.commands} commands"
-        self._say(f"{counts} {'would be ' if dry else ''}submitted, {done.refused} of {done.lines} lines refused")
+    def end(self, done: Done, before: Done, *, dry: bool) -> None:
+        """What this run has done, and what is done in all: `before` is what earlier runs have done of it."""
+        new = {name: number - _counts(before)[name] for name, number in _counts(done).items()}
+        self._event("end", **new, in_all=_counts(done), dry_run=dry)
+        verb = "would be submitted" if dry else "submitted"
+        if before.lines and not new["lines"]:
+            self._say(f"nothing new: all {done.lines} lines were done before")
+        else:
+            self._say(_told(new, verb))
+        if before.lines:
+            self._say(f"in all, with the runs before: {_told(_counts(done), verb)}")
 
     def _event(self, name: str, **fields: Any) -> None:
         if self._json:
@@ -85,3 +91,8 @@ def _counts(done: Done) -> dict[str, int]:
         "images": done.images,
         "refused": done.refused,
     }
+
+
+def _told(counts: dict[str, int], verb: str) -> str:
+    jobs = "{jobs} jobs of {images} images in {commands} commands".format(**counts)
+    return f"{jobs} {verb}, {counts['refused']} of {counts['lines']} lines refused"

@@ -52,7 +52,7 @@ class Batch:
 class Backfill:
     """One run over `source`. `rate`: commands a second, infinite for no limit. `state_file`: None notes nothing.
 
-    `send` raises KafkaUnavailable; what fails is repeated for `give_up_s`.
+    `send` raises KafkaUnavailable; what fails is repeated for `give_up_s`. `kafka`: how it is called then.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Backfill:
         topics: Topics,
         clock: Callable[[], datetime],
         display: Display,
+        kafka: str = "Kafka",
         give_up_s: float = GIVE_UP_SECONDS,
     ) -> None:
         self._lines = read_lines(source)
@@ -77,10 +78,13 @@ class Backfill:
         self._topics = topics
         self._clock = clock
         self._display = display
+        self._kafka = kafka
         self._give_up_s = give_up_s
         self._hash = hashlib.sha256()
         self._bytes = 0
-        self._done = Done(run=run) if state_file is None else load_done(state_file, run)
+        self.before = Done(run=run) if state_file is None else load_done(state_file, run)
+        """What earlier runs have done."""
+        self._done = self.before
 
     async def work(self) -> Done:
         """Submit what is not done yet; returns what is done in all. Raises StopProcess when it cannot go on."""
@@ -155,7 +159,7 @@ class Backfill:
                 return await self._send(messages)
             except KafkaUnavailable as error:
                 if asyncio.get_running_loop().time() >= given_up_at:
-                    raise StopProcess(f"Kafka: {error}; run the same again to go on") from error
+                    raise StopProcess(f"{self._kafka} does not confirm: {error}; run it again, it goes on") from error
                 if delay > FIRST_DELAY:  # the first: it has just begun to connect
                     self._display.waiting(str(error), delay)
                 await asyncio.sleep(delay)

@@ -63,8 +63,8 @@ class Place:
     async def reading(self) -> AsyncIterator[Any]:
         """A consumer for `projections.shadow.reading.read`."""
         consumer = log_consumer(self.brokers)
-        await consumer.start()
         try:
+            await consumer.start()
             yield consumer
         finally:
             # Told to stop while it lets a former assignment go, the client may not hear; the second time it does.

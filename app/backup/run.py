@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Literal, TextIO
 
-from aiokafka.errors import KafkaError
-
+from app.away import stores_told
 from app.backup.adopt import adopt, must_adopt
 from app.backup.check import check
 from app.backup.export import Export
@@ -18,7 +17,6 @@ from app.backup.restore import Restore
 from app.rebuild.progress import Display
 from app.settings import Settings
 from projections.away import POSTGRES_ERRORS
-from schemas.errors import StopProcess
 
 Verb = Literal["export", "check", "import", "adopt"]
 NEXT: Final = "`prepare`, then `log adopt`; fold and embed must start with an empty DATA_DIR"
@@ -31,7 +29,7 @@ async def run(settings: Settings, verb: Verb, url: str, *, file_bytes: int, as_j
     """
     display, place = Display(out, as_json=as_json), Place(settings)
     topics = place.topics.restored()
-    try:
+    with stores_told(settings, "; run it again, it goes on"):
         if verb == "adopt":
             await adopt(place, display)
             return 0
@@ -46,10 +44,6 @@ async def run(settings: Settings, verb: Verb, url: str, *, file_bytes: int, as_j
         _say("imported", manifest, display)
         await _mark(place, display)
         return 0
-    except KafkaError as error:
-        raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres: {type(error).__name__}: {error}") from error
 
 
 async def _check(folder: Folder, display: Display) -> int:

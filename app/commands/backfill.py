@@ -18,7 +18,7 @@ from faust.cli import option
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 
 RUN_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 SEND_SECONDS: Final = 30.0
@@ -43,7 +43,11 @@ class backfill(SettingsCommand):
         option(
             "--rate", type=click.FloatRange(0.01, 10_000), default=5.0, help="Commands (of up to 64 images) a second."
         ),
-        option("--state-file", type=Path, default=Path("backfill.state"), help="Where it notes how far it is."),
+        option(
+            "--state-file",
+            type=Path,
+            help="Where it notes how far it is [default: backfill/RUN.state under DATA_DIR].",
+        ),
         option("--dry-run", is_flag=True, default=False, help="Only check the lines; nothing is sent or noted."),
         option("--json", "as_json", is_flag=True, default=False, help="A line of JSON for each event."),
     ]
@@ -56,7 +60,7 @@ class backfill(SettingsCommand):
         run = self.kwargs["run_name"] or ("stdin" if path == "-" else Path(path).stem)
         if not RUN_NAME.fullmatch(run):
             raise StopProcess("--run: must be 1-64 characters of A-Z a-z 0-9 . _ - ; give one where the file's is not")
-        configure_logging("ERROR", settings.app_name, "backfill")
+        configure_command_logging("ERROR", settings.app_name, "backfill")
         try:
             with sys.stdin.buffer if path == "-" else open(path, "rb") as source:
                 return asyncio.run(_run(settings, source, run, self.kwargs))
@@ -68,6 +72,7 @@ class backfill(SettingsCommand):
 
 
 async def _run(settings: Settings, source: BinaryIO, run: str, given: Mapping[str, Any]) -> int:
+    from app.away import kafka_place
     from app.backfill.display import Display
     from app.backfill.run import Backfill
     from app.views.producer import CommandProducer
@@ -85,20 +90,33 @@ async def _run(settings: Settings, source: BinaryIO, run: str, given: Mapping[st
         work = Backfill(
             source,
             run=run,
-            state_file=None if dry else given["state_file"],
+            state_file=None if dry else given["state_file"] or _state_file(settings, run),
             rate=math.inf if dry else given["rate"],
             send=_nothing if dry else producer.send,
             topics=settings.topics(),
             clock=utc_now,
             display=display,
+            kafka=kafka_place(settings),
         )
         async with contextlib.AsyncExitStack() as stack:
             if not dry:
                 await producer.start()
                 stack.push_async_callback(producer.stop)
             done = await work.work()
-        display.end(done, dry=dry)
+        display.end(done, work.before, dry=dry)
     return 1 if done.refused else 0
+
+
+def _state_file(settings: Settings, run: str) -> Path:
+    """The run's own, in a folder that is made if need be."""
+    from schemas.errors import StopProcess
+
+    folder = settings.data_dir / "backfill"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StopProcess(f"DATA_DIR: {folder} cannot be made: {error}") from error
+    return folder / f"{run}.state"
 
 
 async def _nothing(messages: Any) -> None:

@@ -23,6 +23,8 @@ class SettingsCommand(AppCommand):
 
     abstract: ClassVar[bool] = True
     options: ClassVar[list[Any]] = []
+    waits_for_stores: ClassVar[bool] = False
+    """A role waits for what is away; any other command ends, and tells what it is."""
 
     def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
         # click looks for the character in front of lines that are to stay as they are; a docstring has its escape.
@@ -32,7 +34,7 @@ class SettingsCommand(AppCommand):
     def run_using_worker(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Load the settings and call `execute`."""
         try:
-            code = self.execute(load_settings())
+            code = self._execute(load_settings())
         except SettingsError as error:
             print(f"invalid settings: {error}", file=sys.__stderr__)
             code = INVALID_SETTING_EXIT_CODE
@@ -43,6 +45,14 @@ class SettingsCommand(AppCommand):
             print(f"stopped: {error}", file=sys.__stderr__)
             code = 1
         raise SystemExit(code or 0)
+
+    def _execute(self, settings: Settings) -> int | None:
+        if self.waits_for_stores:
+            return self.execute(settings)
+        from app.away import stores_told  # the clients: --help needs none of them
+
+        with stores_told(settings):
+            return self.execute(settings)
 
     def execute(self, settings: Settings) -> int | None:
         """Do the work; returns the exit code, None for 0. Raises UsageError for options that do not go together."""

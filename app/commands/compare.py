@@ -16,7 +16,7 @@ from faust.cli import option
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 
 if TYPE_CHECKING:
     from app.compare.display import Display
@@ -62,7 +62,7 @@ class compare(SettingsCommand):
         path, report = self.kwargs["pets"], self.kwargs["report"]
         if (path is None) == (self.kwargs["sample"] is None):
             raise click.UsageError("one of --pets and --sample is needed")
-        configure_logging("ERROR", settings.app_name, "compare")
+        configure_command_logging("ERROR", settings.app_name, "compare")
         try:
             if report:
                 report.touch()  # now, not after an hour
@@ -79,6 +79,7 @@ class compare(SettingsCommand):
 async def _run(settings: Settings, given: Mapping[str, Any], listed: list[str] | None, display: Display) -> int:
     import aiohttp
 
+    from app.away import shown
     from app.compare.report import Frame, markdown, verdict
     from app.compare.run import compare as compare_all
     from app.compare.sources import OwnApi
@@ -113,6 +114,7 @@ async def _predecessor(
     """The predecessor, and how a report names it. An option goes before the settings."""
     from redis.asyncio import Redis
 
+    from app.away import shown
     from app.compare.sources import PredecessorApi, PredecessorRedis
 
     url, redis_url = given["predecessor_url"], given["predecessor_redis"]
@@ -144,15 +146,10 @@ def _pets_of(path: str, display: Display) -> list[str]:
 
 async def _sample(settings: Settings, number: int) -> list[str]:
     from app.clients import open_pool
-    from projections.away import POSTGRES_ERRORS
     from projections.sample import sample_pets
-    from schemas.errors import StopProcess
 
-    try:
-        async with open_pool(settings) as pool:
-            return await sample_pets(pool, number, random.Random())
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres refuses or does not answer: {type(error).__name__}: {error}") from error
+    async with open_pool(settings) as pool:
+        return await sample_pets(pool, number, random.Random())
 
 
 def web_url(where: str, text: str) -> str:
@@ -161,9 +158,3 @@ def web_url(where: str, text: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise click.UsageError(f"{where}: must be an http:// or https:// URL")
     return text
-
-
-def shown(url: str) -> str:
-    """Scheme, host, port and path of a URL: neither user, password nor query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"

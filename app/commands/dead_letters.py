@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 from uuid import UUID
 
 import click
@@ -16,9 +16,9 @@ from app.commands.command import SettingsCommand
 from app.commands.operator import operator
 from app.dead_letters.request import Request
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 from projections.cursors import decode_cursor
-from projections.dead_letter_reader import LetterFilter
+from projections.dead_letter_reader import FilterState, LetterFilter, Subject
 from projections.dead_letters import MAX_WHO
 from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
@@ -43,8 +43,8 @@ class dead_letters(SettingsCommand):
     options: ClassVar[list[Any]] = [
         argument("verb", type=click.Choice(["list", "show", "requeue", "discard"])),
         argument("ids", nargs=-1, metavar="[ID]..."),
-        option("--state", help="open (default), requeued, discarded or all.", show_default=False),
-        option("--subject", help="entry, command, image, job or fact."),
+        option("--state", type=click.Choice(get_args(FilterState)), help="open unless given."),
+        option("--subject", type=click.Choice(get_args(Subject)), help="What a letter is about."),
         option("--kind", help="The cause's word, e.g. not_found."),
         option("--pet-id", help="Of this pet."),
         option("--job-id", help="Of this job."),
@@ -55,6 +55,7 @@ class dead_letters(SettingsCommand):
         option("--who", help="Who acts; the user of the operating system unless given.", show_default=False),
         option("--why", help="Why; needed to requeue and to discard."),
         option("--yes", is_flag=True, default=False, help="Act on all letters of the filter."),
+        option("--json", "as_json", is_flag=True, default=False, help="A line of JSON for each letter or action."),
     ]
 
     def execute(self, settings: Settings) -> int:
@@ -62,7 +63,7 @@ class dead_letters(SettingsCommand):
         from app.dead_letters.console import run
 
         request = _request(self.kwargs)
-        configure_logging("WARNING", settings.app_name, "dead-letters")
+        configure_command_logging("WARNING", settings.app_name, "dead-letters")
         return asyncio.run(run(settings, request, sys.stdout))
 
 
@@ -84,11 +85,11 @@ def _filter(given: dict[str, str | None], with_ids: bool) -> LetterFilter:
     chosen = {name: value for name, value in given.items() if value is not None}
     if chosen and with_ids:
         raise click.UsageError("give ids or filter options, not both")
+    letters = msgspec.convert(chosen, LetterFilter)
     try:
-        letters = msgspec.convert(chosen, LetterFilter)
         letters.columns()
-    except (msgspec.ValidationError, InvalidInput) as error:
-        raise click.UsageError(str(error)) from None
+    except InvalidInput as error:
+        raise click.UsageError(f"--{error.field.replace('_', '-')}: {error.reason}") from None
     return letters
 
 

@@ -11,7 +11,7 @@ from faust.cli import argument, option
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 
 USAGE_EXIT_CODE: Final = 2
 MIB: Final = 2**20
@@ -50,7 +50,7 @@ class log(SettingsCommand):
             told = {"to": "--to", "place": "--from"}.get(needed or "", "neither --to nor --from")
             print(f"Error: {verb} takes {told}", file=sys.stderr)
             return USAGE_EXIT_CODE
-        configure_logging("WARNING", settings.app_name, "log")
+        configure_command_logging("WARNING", settings.app_name, "log")
         return asyncio.run(
             run(
                 settings,

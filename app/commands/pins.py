@@ -15,7 +15,7 @@ from rich.table import Table
 from app.commands.command import SettingsCommand
 from app.commands.operator import operator
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 
 PIPE_WIDTH: Final = 240
 """Columns of a table that goes into a file or a pipe, so that nothing is folded."""
@@ -50,7 +50,7 @@ class pins(SettingsCommand):
         if verb == "add" and not (self.kwargs["why"] or "").strip():
             raise click.UsageError("--why is needed: it is kept with the pin")
         who = (self.kwargs["who"] or operator()) if verb == "add" else ""
-        configure_logging("WARNING", settings.app_name, "pins")
+        configure_command_logging("WARNING", settings.app_name, "pins")
         return asyncio.run(_run(settings, verb, pet_id, version, who, self.kwargs["why"] or "", sys.stdout))
 
 
@@ -58,8 +58,7 @@ async def _run(
     settings: Settings, verb: str, pet_id: str | None, version: int | None, who: str, why: str, out: TextIO
 ) -> int:
     from app.clients import open_pool
-    from projections.away import POSTGRES_ERRORS
-    from schemas.errors import InvalidInput, StopProcess
+    from schemas.errors import InvalidInput
 
     console = Console(file=out, highlight=False, width=None if out.isatty() else PIPE_WIDTH)
     try:
@@ -72,8 +71,6 @@ async def _run(
     except InvalidInput as error:
         console.print(escape(f"not pinned: {error}"))
         return 1
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres refuses or does not answer: {type(error).__name__}: {error}") from error
 
 
 async def _list(pool: Any, pet_id: str | None, console: Console) -> int:

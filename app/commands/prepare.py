@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 
 
 class prepare(SettingsCommand):
@@ -14,5 +14,5 @@ class prepare(SettingsCommand):
         """Do it."""
         from app.prepare import prepare as make
 
-        configure_logging(settings.log_level, settings.app_name, "prepare")
+        configure_command_logging(settings.log_level, settings.app_name, "prepare")
         make(settings)

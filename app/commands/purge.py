@@ -14,7 +14,7 @@ from app.commands.command import SettingsCommand
 from app.commands.operator import operator
 from app.purges.console import Request
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 from projections.dead_letters import MAX_WHO
 from schemas.bounds import MAX_TEXT, check_text
 from schemas.errors import InvalidInput
@@ -27,7 +27,8 @@ class purge(SettingsCommand):
     r"""Destroy all that is known of a pet, or look for leftovers.
 
     Asks for the purge and ends when the broker has it; with --wait when it is carried out, printing what was removed
-    where. It cannot be taken back. Exit code 1: it was not carried out in time, or --check has found something.
+    where. It cannot be taken back. Exit code 1: nothing is known of the pet, it was not carried out in time, or --check
+    has found something.
     """
 
     options: ClassVar[list[Any]] = [
@@ -36,6 +37,7 @@ class purge(SettingsCommand):
         option("--who", help="Who asks; the user of the operating system unless given.", show_default=False),
         option("--purge-id", help="The purge's id, to repeat one that was not confirmed; made unless given."),
         option("--wait", is_flag=True, default=False, help="Wait for the receipt and print it."),
+        option("--even-unknown", is_flag=True, default=False, help="Purge a pet of which nothing is known, too."),
         option("--check", is_flag=True, default=False, help="Only look for what the last purge has left."),
         option("--json", "as_json", is_flag=True, default=False, help="Print one line of JSON."),
     ]
@@ -49,14 +51,14 @@ class purge(SettingsCommand):
         except click.UsageError as error:
             print(f"Error: {error}", file=sys.stderr)
             return USAGE_EXIT_CODE
-        configure_logging("WARNING", settings.app_name, "purge")
+        configure_command_logging("WARNING", settings.app_name, "purge")
         return asyncio.run(run(settings, request, sys.stdout))
 
 
 def _request(options: Mapping[str, Any]) -> Request:
     given = dict(options)
     only_checks = given["check"]
-    if only_checks and (given["why"] or given["who"] or given["purge_id"] or given["wait"]):
+    if only_checks and (given["why"] or given["who"] or given["purge_id"] or given["wait"] or given["even_unknown"]):
         raise click.UsageError("--check only looks: it takes a pet and --json")
     if not only_checks and not (given["why"] or "").strip():
         raise click.UsageError("--why is needed: it is kept with the receipt")

@@ -11,7 +11,7 @@ from faust.cli import option
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 from projections.shadow.history import parse_start
 from schemas.errors import InvalidInput
 from schemas.ids import check_id
@@ -82,7 +82,7 @@ class rebuild(SettingsCommand):
         except (click.UsageError, InvalidInput) as error:
             print(f"Error: {error}", file=sys.stderr)
             return USAGE_EXIT_CODE
-        configure_logging("WARNING", settings.app_name, "rebuild")
+        configure_command_logging("WARNING", settings.app_name, "rebuild")
         how: dict[str, Any] = {"as_json": self.kwargs["as_json"], "out": sys.stdout}
         processes = self.kwargs["processes"]
         rate = self.kwargs["rate"]

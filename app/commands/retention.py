@@ -12,7 +12,7 @@ from rich.table import Table
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 
 
 class retention(SettingsCommand):
@@ -27,21 +27,16 @@ class retention(SettingsCommand):
 
     def execute(self, settings: Settings) -> int:
         """Do one round."""
-        configure_logging("WARNING", settings.app_name, "retention")
+        configure_command_logging("WARNING", settings.app_name, "retention")
         return asyncio.run(_run(settings, self.kwargs["dry_run"], sys.stdout))
 
 
 async def _run(settings: Settings, dry: bool, out: TextIO) -> int:
     from app.clients import open_pool
-    from projections.away import POSTGRES_ERRORS
     from projections.retention import Retention
-    from schemas.errors import StopProcess
 
-    try:
-        async with open_pool(settings) as pool:
-            done = await Retention(pool=pool, days=settings.retention_days).trim(dry=dry)
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres refuses or does not answer: {type(error).__name__}: {error}") from error
+    async with open_pool(settings) as pool:
+        done = await Retention(pool=pool, days=settings.retention_days).trim(dry=dry)
     console = Console(file=out, highlight=False)
     if done is None:
         console.print("another process is trimming; nothing was done")

@@ -13,6 +13,7 @@ class RoleCommand(SettingsCommand):
     """A role that runs in this process until SIGTERM."""
 
     abstract: ClassVar[bool] = True
+    waits_for_stores: ClassVar[bool] = True
     serves_api: ClassVar[bool] = False
 
     def execute(self, settings: Settings) -> int | None:
@@ -80,6 +81,8 @@ class web(RoleCommand):
 
 class all(SettingsCommand):
     """Run every role on this machine and restart what dies."""
+
+    waits_for_stores: ClassVar[bool] = True
 
     def execute(self, settings: Settings) -> int:
         """Run until SIGTERM."""

@@ -14,7 +14,7 @@ from faust.cli import option
 
 from app.commands.command import SettingsCommand
 from app.settings import Settings
-from app.telemetry.logging import configure_logging
+from app.telemetry.logging import configure_command_logging
 from schemas.errors import InvalidInput, StopProcess
 from schemas.ids import check_id
 
@@ -47,7 +47,7 @@ class verify(SettingsCommand):
         except click.UsageError as error:
             print(f"Error: {error}", file=sys.stderr)
             return USAGE_EXIT_CODE
-        configure_logging("WARNING", settings.app_name, "verify")
+        configure_command_logging("WARNING", settings.app_name, "verify")
         request = Request(pet_id, self.kwargs["processes"], self.kwargs["as_json"], metrics_file)
         try:
             return asyncio.run(run(settings, request, sys.stdout))

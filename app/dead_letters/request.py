@@ -21,3 +21,4 @@ class Request:
     who: str
     why: str
     yes: bool
+    as_json: bool

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import msgspec
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.away import stores_told
 from app.clients import open_pool, open_redis
 from app.purges.check import Checked, check
-from app.purges.desk import PurgeDesk
+from app.purges.desk import PurgeDesk, make_purge_id
+from app.purges.known import is_known
 from app.sender import Sender
 from app.settings import Settings
-from projections.away import POSTGRES_ERRORS
 from projections.purges import PurgeRecords, PurgeRow
-from schemas.errors import StopProcess
 from schemas.headers import timestamp
 
 CE_SOURCE: Final = "/cli"
@@ -42,29 +43,40 @@ class Request:
     purge_id: str | None
     wait: bool
     check: bool
+    even_unknown: bool
     as_json: bool
 
 
 async def run(settings: Settings, request: Request, out: TextIO) -> int:
-    """Do what was asked and print it; returns the exit code. Raises StopProcess while a store is away."""
+    """Do what was asked and print it; returns the exit code. Raises StopProcess and the stores' errors."""
     redis = open_redis(settings)
     try:
         async with open_pool(settings) as pool:
             if request.check:
                 return _show_check(await check(settings, pool, redis, request.pet_id), request, out)
             return await _purge(settings, pool, request, out)
-    except KafkaError as error:
-        raise StopProcess(f"Kafka does not answer: {type(error).__name__}: {error}") from error
-    except RedisError as error:
-        raise StopProcess(f"Redis does not answer: {type(error).__name__}: {error}") from error
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres does not answer: {type(error).__name__}: {error}") from error
     finally:
         await redis.aclose()
 
 
 async def _purge(settings: Settings, pool: Any, request: Request, out: TextIO) -> int:
-    sender = Sender(settings, "media-purge")
+    if not request.even_unknown and not await is_known(settings, pool, request.pet_id):
+        print(
+            f"nothing is known of {request.pet_id}: nothing was purged; --even-unknown refuses what was sent of it"
+            " up to now all the same",
+            file=sys.stderr,
+        )
+        return 1
+    purge_id = request.purge_id or make_purge_id()
+    again = f"repeat purge {purge_id} with: {shlex.join(_repeat(request, purge_id))}"
+    with stores_told(settings, f"; {again}"):
+        done = await _ask(settings, pool, request, purge_id, again)
+    _show_purge(done, request, out)
+    return 1 if request.wait and done.status == "pending" else 0
+
+
+async def _ask(settings: Settings, pool: Any, request: Request, purge_id: str, again: str) -> PurgeRow:
+    sender = Sender(settings, "media-purge", again)
     desk = PurgeDesk(
         PurgeRecords(pool),
         sender.send,
@@ -74,12 +86,20 @@ async def _purge(settings: Settings, pool: Any, request: Request, out: TextIO) -
         timeout=READ_SECONDS,
     )
     try:
-        purge = await desk.ask(request.pet_id, who=request.who, why=request.why, purge_id=request.purge_id)
-        done = await _until_purged(desk, purge, settings.project_redis) if request.wait else purge
+        purge = await desk.ask(
+            request.pet_id, who=request.who, why=request.why, purge_id=purge_id, is_new=request.purge_id is None
+        )
+        return await _until_purged(desk, purge, settings.project_redis) if request.wait else purge
     finally:
         await sender.close()
-    _show_purge(done, request, out)
-    return 1 if request.wait and done.status == "pending" else 0
+
+
+def _repeat(request: Request, purge_id: str) -> Iterator[str]:
+    """The command line that asks for the same purge again, and for no second one."""
+    yield from ("python", "-m", "app", "purge", request.pet_id, "--purge-id", purge_id)
+    yield from ("--why", request.why, "--who", request.who)
+    chosen = {"--even-unknown": request.even_unknown, "--wait": request.wait, "--json": request.as_json}
+    yield from (name for name, given in chosen.items() if given)
 
 
 async def _until_purged(desk: PurgeDesk, asked: PurgeRow, cached: bool) -> PurgeRow:

@@ -23,6 +23,11 @@ Send = Callable[[Sequence[Message]], Awaitable[None]]
 """``await send(messages)`` returns when the broker has confirmed all of them."""
 
 
+def make_purge_id() -> str:
+    """The id of a purge whose caller gives none."""
+    return uuid.uuid4().hex
+
+
 class PurgeDesk:
     """`timeout`: seconds that a question to Postgres may take. `ce_source`: who sends the commands."""
 
@@ -43,18 +48,21 @@ class PurgeDesk:
         self._ce_source = ce_source
         self._timeout = timeout
 
-    async def ask(self, pet_id: str, *, who: str, why: str, purge_id: str | None = None) -> PurgeRow:
+    async def ask(
+        self, pet_id: str, *, who: str, why: str, purge_id: str | None = None, is_new: bool = False
+    ) -> PurgeRow:
         """Ask for a purge of all that was accepted up to now; returns it once the broker has the command.
 
         With the `purge_id` of a purge that is known already nothing is asked for, and that one is returned. Postgres is
-        asked for it, and raises its errors while it is away; without `purge_id` nobody needs it.
+        asked for it, and raises its errors while it is away; without `purge_id`, or with one that `is_new` and that
+        nobody can know, nobody needs it.
         """
-        if purge_id is not None and (known := await self.find(pet_id, purge_id)) is not None:
+        if purge_id is not None and not is_new and (known := await self.find(pet_id, purge_id)) is not None:
             return known
         await self._send(())  # a connection may take long; the purge's moment is taken behind it
         purge = PurgePet(
             pet_id=pet_id,
-            purge_id=purge_id or uuid.uuid4().hex,
+            purge_id=purge_id or make_purge_id(),
             accepted_at=timestamp(self._clock()),
             who=who,
             why=why,

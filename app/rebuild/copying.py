@@ -11,5 +11,5 @@ from projections.shadow.runs import Mark
 
 async def copy_with_keys(job: BulkJob, told: Callable[[Mark], None]) -> Mark:
     """Copy it with the pets' keys at hand; see `copy_partition`."""
-    async with open_pet_keys(job.bootstrap_servers, job.keys_topic) as keys:
+    async with open_pet_keys(job.bootstrap_servers, job.keys_topic, partition=job.partition) as keys:
         return await copy_partition(job, keys, told)

@@ -79,8 +79,8 @@ def _say_time(measured: _Measured, processes: int, display: Display, leaves_out:
 async def _measure(bootstrap_servers: str, topics: Topics) -> _Measured:
     topic = topics.pet_log.name
     consumer = log_consumer(bootstrap_servers, topic)
-    await consumer.start()
     try:
+        await consumer.start()
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             raise StopProcess(f"the log {topic} is not there")

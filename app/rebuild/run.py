@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Literal, TextIO
 
-from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
+from app.away import stores_told, told
 from app.clients import open_redis
 from app.fold_generations import read_standing
 from app.rebuild.cache import CacheRebuild
@@ -24,7 +24,6 @@ from app.rebuild.rebuild import Rebuild
 from app.rebuild.recorder import Recorder
 from app.rebuild.republish import Republish
 from app.settings import Settings
-from projections.away import POSTGRES_ERRORS
 from projections.cache import AnswerCache
 from projections.rebuild_progress import ProgressBoard
 from projections.shadow.history import Start
@@ -91,20 +90,23 @@ async def run_republish(settings: Settings, *, rate: float, pet_id: str, as_json
 def _told(settings: Settings) -> Iterator[None]:
     """What ends a rebuild, in one line."""
     try:
-        yield
+        with stores_told(settings, "; run it again, it goes on"), _redis_told(settings):
+            yield
     except UnknownVersion as error:
         raise StopProcess(f"the log holds facts of a newer release: {error}") from error
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres: {type(error).__name__}: {error}; run it again, it goes on") from error
-    except KafkaError as error:
-        raise StopProcess(f"Kafka: {type(error).__name__}: {error}; run it again, it goes on") from error
     except BrokenProcessPool as error:
         raise StopProcess(
             f"a process has ended, killed or out of memory: {error}; run it again, it goes on, with fewer `--processes`"
         ) from error
+
+
+@contextmanager
+def _redis_told(settings: Settings) -> Iterator[None]:
+    try:
+        yield
     except RedisError as error:
         raise StopProcess(
-            f"Redis: {type(error).__name__}: {error}; the rows are in place, but cached answers of the rows before are"
+            f"{told(settings, error)}; the rows are in place, but cached answers of the rows before are"
             f" served until they expire ({settings.cluster_ttl_seconds} s) or their pets change"
         ) from error
 

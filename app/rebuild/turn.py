@@ -32,8 +32,8 @@ async def log_partitions(place: Place) -> AsyncIterator[tuple[Any, list[int]]]:
     """A consumer that reads nothing yet, and the numbers of the log's partitions."""
     topic = place.topics.pet_log.name
     consumer = log_consumer(place.bootstrap_servers, topic)
-    await consumer.start()
     try:
+        await consumer.start()
         found = consumer.partitions_for_topic(topic)
         if not found:
             raise StopProcess(f"the log {topic} is not there")

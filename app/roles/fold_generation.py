@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from mode import Service
 
 from app import VERSION
+from app.away import told
 from app.fold_generations import read_standing
 from app.roles.role import Role
 from app.settings import Settings
@@ -68,7 +69,7 @@ async def _read(settings: Settings) -> Standing:
     try:
         return await read_standing(settings)
     except KafkaError as error:
-        raise StopProcess(f"Kafka: {type(error).__name__}: {error}") from error
+        raise StopProcess(str(told(settings, error))) from error
 
 
 async def check_turn(settings: Settings, generation: int) -> None:

@@ -44,7 +44,13 @@ async def ping_checks(pings: Mapping[str, Callable[[], Awaitable[object]]], seco
 
 
 def readiness_document(checks: Mapping[str, Check]) -> tuple[int, bytes]:
-    """HTTP status (200 or 503) and JSON body: ``{"status":"ready|starting","checks":{name:{"ok":…,"detail":…}}}``."""
-    ready = all(check.ok for check in checks.values())
-    body = msgspec.json.encode({"status": "ready" if ready else "starting", "checks": dict(checks)})
-    return (200 if ready else 503), body
+    """HTTP status (200 or 503) and JSON body: ``{"status":"ready|not_ready","failing":[name…],"checks":{name:{"ok":…,
+    "detail":…}}}``.
+
+    Whether a role is only starting or what it needs went away, it cannot know; `failing` and the details tell.
+    """
+    failing = [name for name, check in checks.items() if not check.ok]
+    status = "not_ready" if failing else "ready"
+    return (503 if failing else 200), msgspec.json.encode(
+        {"status": status, "failing": failing, "checks": dict(checks)}
+    )

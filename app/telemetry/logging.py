@@ -56,6 +56,13 @@ def configure_logging(level: str, service: str, role: str, stream: TextIO | None
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
+def configure_command_logging(level: str, service: str, command: str) -> None:
+    """As `configure_logging`, for a command that ends: its own lines say when Kafka is away, the client's stay out."""
+    configure_logging(level, service, command)
+    for name in ("aiokafka", *_NOISY):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _shared(service: str, role: str) -> list[Processor]:
     def identify(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {"service": service, "role": role, **event}

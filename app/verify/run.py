@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from aiokafka.errors import KafkaError
-from redis.exceptions import RedisError
-
+from app.away import STORE_ERRORS, told
 from app.faust_apps import changelog_topic, group_id
 from app.fold_generations import read_standing
 from app.partitions import partition_of
@@ -25,9 +23,8 @@ from app.rebuild.workers import work_on_all
 from app.settings import Settings
 from app.verify.report import Report, print_report, write_metrics
 from app.verify.work import Job, verify_partition
-from projections.away import POSTGRES_ERRORS
 from projections.offsets import LogOffsets
-from projections.verify.outcome import Task
+from projections.verify.outcome import Task, Verified
 from schemas.errors import StopProcess, UnknownVersion
 
 
@@ -52,22 +49,22 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
             done = await work_on_all(verify_partition, jobs, processes, display.following(tally))
         display.end(tally)
         report = Report(done, time.monotonic() - begun)
-        if request.pet_id is not None and not any(each.pets or each.in_postgres or each.in_redis for each in done):
+        if request.pet_id is not None and not any(map(_knows_any, done)):
             raise StopProcess(f"--pet {request.pet_id}: neither the log nor Postgres nor Redis knows this pet")
         print_report(report, out, as_json=request.as_json)
         if request.metrics_file is not None:
             write_metrics(report, request.metrics_file)
     except UnknownVersion as error:
         raise StopProcess(f"the log holds facts of a newer release: {error}") from error
-    except KafkaError as error:
-        raise StopProcess(f"Kafka: {type(error).__name__}: {error}") from error
-    except RedisError as error:
-        raise StopProcess(f"Redis: {type(error).__name__}: {error}") from error
     except BrokenProcessPool as error:
         raise StopProcess(f"a process has ended, killed or out of memory: {error}") from error
-    except POSTGRES_ERRORS as error:
-        raise StopProcess(f"Postgres, or a file: {type(error).__name__}: {error}") from error
+    except STORE_ERRORS as error:
+        raise StopProcess(told(settings, error) or f"a file: {error}") from error
     return 1 if report.findings else 0
+
+
+def _knows_any(done: Verified) -> bool:
+    return bool(done.pets or done.in_postgres or done.in_redis or done.made_up)
 
 
 async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Task]:

@@ -45,7 +45,9 @@ async def verify_partition(job: Job, told: Callable[[Mark], None] = lambda mark:
             connection=connection,
             cache=AnswerCache(redis, namespace=settings.namespace, ttl_seconds=settings.cluster_ttl_seconds),
             keys=await opened.enter_async_context(
-                open_pet_keys(settings.kafka_bootstrap_servers, settings.topics().pet_keys.name)
+                open_pet_keys(
+                    settings.kafka_bootstrap_servers, settings.topics().pet_keys.name, partition=task.partition
+                )
             ),
             told=told,
         )

@@ -134,7 +134,8 @@ def _schemas() -> dict[str, Any]:
         "Detail": _object(detail={"type": "string"}),
         "ValidationErrors": _object(detail={"type": "array", "items": _validation_error()}),
         "Readiness": _object(
-            status={"enum": ["ready", "starting"]},
+            status={"enum": ["ready", "not_ready"]},
+            failing={"type": "array", "items": {"type": "string"}},
             checks={"type": "object", "additionalProperties": {"$ref": f"{_REF}Check"}},
         ),
         "ClustersEnvelope": _envelope({"$ref": f"{_REF}ClusterAnswer"}),

@@ -33,6 +33,7 @@ class Task:
 class Verified:
     """What came of it. `in_table`, `in_postgres`, `in_redis`: of how many pets something was compared there.
 
+    `made_up`: how many pets are samples, in Postgres alone; they were not compared.
     `unsettled`: pets that differed each time they were looked at, but never twice the same.
     """
 
@@ -42,6 +43,7 @@ class Verified:
     in_table: int = 0
     in_postgres: int = 0
     in_redis: int = 0
+    made_up: int = 0
     findings: list[Finding] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
 

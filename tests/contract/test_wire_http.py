@@ -554,6 +554,16 @@ async def test_a_cached_answer_is_read_while_postgres_is_down(stores: Stores, tm
         assert (await api.call("GET", "/internal/pets/other/clusters")).status == 503
 
 
+async def test_readiness_names_the_store_that_is_away(stores: Stores, tmp_path: Path) -> None:
+    away = Stores(stores.database_url, f"redis://{nowhere()}/0", stores.bootstrap_servers, stores.topics)
+    async with serving(away, tmp_path) as api:
+        await until_ready(api, but="redis")
+        reply = await api.call("GET", "/readyz", token=None)
+        document = json.loads(reply.body)
+        assert (reply.status, document["status"], document["failing"]) == (503, "not_ready", ["redis"])
+        assert document["checks"]["redis"]["detail"].startswith("unavailable: ")
+
+
 async def test_with_both_stores_down_reads_say_so(bare: Api) -> None:
     reply = await bare.call("GET", f"{PET}/clusters")
     assert (reply.status, reply.body) == (503, b'{"detail":"cluster store unavailable"}')

@@ -82,6 +82,11 @@ async def submitted(kafka: KafkaServer, topics: Topics) -> list[tuple[str, Embed
         await consumer.stop()
 
 
+def state_of(folder: Path, run: str) -> Path:
+    """Where the run's notes stand unless told otherwise."""
+    return folder / ".local/state/backfill" / f"{run}.state"
+
+
 def write_pets(path: Path, number: int = PETS) -> None:
     path.write_text("".join(f"pet-{n},img-{n}-1,img-{n}-2\n" for n in range(number)))
 
@@ -90,7 +95,7 @@ async def test_killed_in_the_middle_and_run_again_every_pet_has_exactly_one_job(
     tmp_path: Path, kafka: KafkaServer, topics: Topics, start: Start
 ) -> None:
     write_pets(tmp_path / "pets.csv")
-    state = tmp_path / "backfill.state"
+    state = state_of(tmp_path, "pets")
     kills = 0
     for least in (20, 60):  # the second kill hits a run that was resumed
         process = start("--file", "pets.csv", "--rate", "20")
@@ -101,7 +106,8 @@ async def test_killed_in_the_middle_and_run_again_every_pet_has_exactly_one_job(
         assert load_done(state, "pets").lines < PETS
     code, out, errors = ended(start("--file", "pets.csv", "--rate", "1000"))
     assert (code, errors) == (0, "")
-    assert out == f"{PETS} jobs of {2 * PETS} images in {PETS} commands submitted, 0 of {PETS} lines refused\n"
+    all_of_it = f"{PETS} jobs of {2 * PETS} images in {PETS} commands submitted, 0 of {PETS} lines refused\n"
+    assert out.endswith(f"\nin all, with the runs before: {all_of_it}")
 
     found = await submitted(kafka, topics)
     jobs = defaultdict(set)
@@ -116,6 +122,7 @@ async def test_killed_in_the_middle_and_run_again_every_pet_has_exactly_one_job(
 
     code, out, _ = ended(start("--file", "pets.csv"))
     assert code == 0
+    assert out == f"nothing new: all {PETS} lines were done before\nin all, with the runs before: {all_of_it}"
     assert len(await submitted(kafka, topics)) == len(found), "what is done is not submitted again"
 
 
@@ -129,7 +136,7 @@ async def test_without_its_notes_a_repeat_submits_the_same_ids(
     write_pets(tmp_path / "pets.csv", 5)
     for _ in range(2):
         assert ended(start("--file", "pets.csv", "--rate", "100"))[0] == 0
-        (tmp_path / "backfill.state").unlink()
+        state_of(tmp_path, "pets").unlink()
     found = await submitted(kafka, topics)
     assert len(found) == 10
     assert len({ce_id for ce_id, _ in found}) == 5
@@ -143,7 +150,7 @@ async def test_bad_lines_are_told_and_the_others_go(
     dry = ended(start("--file", "-", "--dry-run"), given)
     assert dry[0] == 1
     assert dry[1].endswith("2 jobs of 1 images in 2 commands would be submitted, 3 of 5 lines refused\n")
-    assert not (tmp_path / "backfill.state").exists()
+    assert not state_of(tmp_path, "stdin").exists()
     assert await submitted(kafka, topics) == []
 
     code, out, errors = ended(start("--file", "-", "--run", "first", "--json"), given)
@@ -154,12 +161,15 @@ async def test_bad_lines_are_told_and_the_others_go(
         (3, "image_ids[1]"),
         (4, "pet_id"),
     ]
-    assert events[-1] == {
-        "event": "end", "lines": 5, "jobs": 2, "commands": 2, "images": 1, "refused": 3, "dry_run": False,
-    }  # fmt: skip
+    counts = {"lines": 5, "jobs": 2, "commands": 2, "images": 1, "refused": 3}
+    assert events[-1] == {"event": "end", **counts, "in_all": counts, "dry_run": False}
     assert sorted(command.pet_id for _, command in await submitted(kafka, topics)) == ["a", "e"]
-    code, out, _ = ended(start("--file", "-", "--run", "first"), given + "f,1\n")
-    assert (code, out) == (1, "3 jobs of 2 images in 3 commands submitted, 3 of 6 lines refused\n"), "a file may grow"
+    code, out, _ = ended(start("--file", "-", "--run", "first", "--json"), given + "f,1\n")
+    assert code == 1, "an earlier run has refused lines"
+    grown = {"lines": 1, "jobs": 1, "commands": 1, "images": 1, "refused": 0}
+    in_all = {name: counts[name] + grown[name] for name in counts}
+    end = json.loads(out.splitlines()[-1])
+    assert end == {"event": "end", **grown, "in_all": in_all, "dry_run": False}, "a file may grow"
 
 
 async def test_large_jobs_are_split_as_the_api_does(
@@ -182,9 +192,10 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, start: Start) -> None:
     (tmp_path / "other.csv").rename(tmp_path / "pets.csv")
     changed = (tmp_path / "pets.csv").read_text().replace("pet-3", "pet-x")
     (tmp_path / "pets.csv").write_text(changed)
+    state = str(state_of(Path(), "pets"))
     for arguments, said in (
         (("--file", "pets.csv"), "--file: its first 5 lines are not those that were submitted"),
-        (("--file", "pets.csv", "--run", "b"), "--state-file backfill.state: is of the run 'pets', not of 'b'"),
+        (("--file", "pets.csv", "--run", "b", "--state-file", state), f"--state-file {state}: is of the run 'pets', "),
         (("--file", "none.csv"), "--file: cannot be read: "),
         (("--file", "pets.csv", "--run", "a b"), "--run: must be"),
         (("--file", "pets.csv", "--state-file", "no/where"), "--state-file no/where: cannot be written: "),
@@ -193,8 +204,8 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, start: Start) -> None:
         assert (code, out) == (1, ""), errors
         assert errors.startswith(f"stopped: {said}")
         assert errors.count("\n") == 1
-    (tmp_path / "backfill.state").write_text("{")
-    assert ended(start("--file", "pets.csv"))[2].startswith("stopped: --state-file backfill.state: cannot be read: ")
+    (tmp_path / state).write_text("{")
+    assert ended(start("--file", "pets.csv"))[2].startswith(f"stopped: --state-file {state}: cannot be read: ")
 
 
 class _Broker:
@@ -221,7 +232,7 @@ def backfill_of(broker: _Broker, tmp_path: Path, **more: Any) -> Backfill:
 
 async def test_nothing_is_noted_before_the_brokers_word(tmp_path: Path) -> None:
     away = _Broker(refusals=10**9)
-    with pytest.raises(StopProcess, match="run the same again"):
+    with pytest.raises(StopProcess, match="run it again"):
         await backfill_of(away, tmp_path, give_up_s=0.3).work()
     assert not (tmp_path / "state").exists()
 

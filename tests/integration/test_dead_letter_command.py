@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -11,19 +13,25 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from click.testing import CliRunner
+from pydantic import SecretStr
 
 import app.__main__  # noqa: F401 - registers the commands
 from app.commands.command_line import command_line
+from app.dead_letters.console import run
 from app.dead_letters.request import Request
 from app.local.kafka import KafkaServer
 from app.local.ports import HOST, free_port
+from app.settings import Settings
+from projections.dead_letter_reader import DeadLetterRow, LetterFilter
 from projections.migrate import upgrade
 from projections.pool import create_pool
 from schemas.dead_letters import DeadLetterAction, decode_action
+from schemas.headers import timestamp
 from schemas.topics import Topics
 from tests.conftest import TEST_PARTITIONS
 from tests.integration.app_command import run_app
 from tests.integration.projections.letters import action_on, letter, letter_uuid, write
+from tests.integration.projections.samples import START
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -92,6 +100,59 @@ async def test_letters_are_listed_and_shown_without_kafka(pool: Any, command: Co
     assert command("show", str(letter_uuid("none"))).returncode == 1
 
 
+class Terminal(io.StringIO):
+    """What is printed to it is formatted for a terminal of `COLUMNS`."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_a_list_is_whole_at_80_columns(pool: Any, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {"pet_id": "p" * 128, "job_id": "j" * 128}
+    await write(pool, letter("short"), letter("long", 1, reason="why\n" * 100, **ids))
+    for name, value in {"COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    request = Request(
+        verb="list", ids=(), letters=LetterFilter(), limit=50, cursor=None, who="", why="", yes=False, as_json=False
+    )
+    shown = Terminal()
+    assert await run(Settings(database_url=SecretStr(database_url)), request, shown) == 0
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, (*lines[:1], *lines[2:]))) <= 80
+    assert lines[-4:] == [
+        f"{letter_uuid('short')}  {timestamp(START)[:19]}  open",
+        "  image not_found, 101 / job_1 / short, run 1, 5 tries",
+        "  404 for short",
+        "2 of 2 letters",
+    ]
+    assert f"{'p' * 128} / {'j' * 128} / long" in lines[1], "ids are never cut off"
+    assert lines[-5].startswith("  why why why")
+    assert lines[-5].endswith("…")
+
+
+async def test_json_has_the_fields_of_the_api_a_line_each(
+    pool: Any, command: Command, kafka: KafkaServer, topics: Topics
+) -> None:
+    await write(pool, *(letter(str(number), number) for number in range(3)))
+    done = command("list", "--limit", "2", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["id"] for line in lines] == [str(letter_uuid("2")), str(letter_uuid("1"))]
+    assert all(tuple(line) == DeadLetterRow.__struct_fields__ for line in lines)
+    cursor = done.stderr.removeprefix("next page: --cursor ").strip()
+    (last,) = command("list", "--json", "--cursor", cursor).stdout.splitlines()
+    assert json.loads(last)["reason"] == "404 for 0"
+    shown = json.loads(command("show", str(letter_uuid("1")), "--json").stdout)
+    assert json.loads(shown["payload"])["image_ids"] == ["1"]
+
+    broker = {"bootstrap": kafka.bootstrap_servers, "prefix": topics.prefix}
+    assert command("requeue", "--json", **broker).stdout == '{"count":3}\n'
+    named = [str(letter_uuid("0")), str(letter_uuid("none"))]
+    done = command("discard", *named, "--why", "gone", "--json", **broker)
+    acted, refused = (json.loads(line) for line in done.stdout.splitlines())
+    assert (done.returncode, acted["kind"], acted["letters"]) == (1, "discard", 1)
+    assert refused == {"id": str(letter_uuid("none")), "reason": "no such dead letter is known"}
+
+
 async def test_one_letter_is_requeued_and_one_discarded(
     pool: Any, command: Command, kafka: KafkaServer, topics: Topics
 ) -> None:
@@ -155,8 +216,10 @@ async def test_letters_of_one_run_that_are_named_together_are_one_requeue(
         (["show"], "show takes one id"),
         (["list", str(letter_uuid("a"))], "no ids"),
         (["show", "7"], "must be a UUID"),
-        (["list", "--state", "lost"], "state"),
-        (["list", "--since", "yesterday"], "since"),
+        (["list", "--state", "lost"], "'--state': 'lost' is not one of 'open', 'requeued', 'discarded', 'all'"),
+        (["list", "--subject", "pet"], "'--subject': 'pet' is not one of"),
+        (["list", "--since", "yesterday"], "Error: --since: "),
+        (["list", "--pet-id", "a\0b"], "Error: --pet-id: "),
         (["requeue", str(letter_uuid("a")), "--kind", "x", "--why", "y"], "not both"),
         (["list", "--cursor", "junk"], "cursor: is not one that this service gave out"),
         (["discard", str(letter_uuid("a")), "--why", "\udcff"], "must be UTF-8"),
@@ -187,7 +250,7 @@ def test_a_user_without_a_name_is_asked_for_one_only_to_act(tmp_path: Path, monk
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("app.dead_letters.console.run", run)
-    monkeypatch.setattr("app.commands.dead_letters.configure_logging", lambda *_: None)
+    monkeypatch.setattr("app.commands.dead_letters.configure_command_logging", lambda *_: None)
     monkeypatch.setattr("pwd.getpwuid", nobody)
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
@@ -206,12 +269,12 @@ async def test_exit_code_0_is_given_only_after_the_brokers_word(pool: Any, comma
     await write(pool, letter("a"))
     done = command("requeue", str(letter_uuid("a")), "--why", "try")
     assert done.returncode == 1
-    assert "stopped: Kafka did not confirm" in done.stderr
+    assert re.fullmatch(r"stopped: Kafka at KAFKA_BOOTSTRAP_SERVERS=\S+ did not confirm .+\n", done.stderr)
     assert "confirmed" not in done.stdout
 
 
 def test_postgres_being_away_is_told_in_one_line(command: Command) -> None:
     done = command("list", database=f"postgresql://postgres@{HOST}:{free_port()}/none")
     assert done.returncode == 1
-    assert done.stderr.startswith("stopped: Postgres does not answer: ")
+    assert done.stderr.startswith("stopped: Postgres at DATABASE_URL=postgresql://")
     assert "Traceback" not in done.stderr

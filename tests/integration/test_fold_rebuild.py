@@ -253,7 +253,7 @@ class Killed(BaseException):
 async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     await rig.publish(30)
     await rig.fold_without_workers()
-    work, _ = rig.work()
+    work, steps = rig.work()
     await work.build()
 
     def cut(*_: Any, **__: Any) -> Any:
@@ -265,12 +265,52 @@ async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: py
             await work.swap()
     found = await read_standing(rig.settings)
     assert (found.live.generation, found.handing_over) == (1, True)
-    with pytest.raises(StopProcess, match="nobody folds"):
-        await work.build()
     assert await work.swap() == 2
+    assert "going on with a hand-over that was cut off" in [each["step"] for each in steps()]
     await rig.until_folded()
     await check_turn(rig.settings, 2)
     assert_same_state(await rig.rows(2), (await rig.offline()).rows)
+
+
+@pytest.mark.usefixtures("here")
+async def test_after_a_hand_over_that_was_killed_the_next_build_has_the_live_generation_fold_on(rig: FoldRig) -> None:
+    await rig.publish(12)
+    await rig.fold_without_workers()
+    work, steps = rig.work()
+    await work.build()
+    begun = (await read_standing(rig.settings)).under_way
+    assert begun is not None
+    await record_generation(rig.settings, replace(begun, state="handing_over"))
+    assert await work.build() == 0
+    told = [each for each in steps() if each["step"] == "the hand-over was cut off, the live generation folds on"]
+    assert [each["generation"] for each in told] == [1]
+    await check_turn(rig.settings, 1)
+    assert await work.swap() == 2
+
+
+@pytest.mark.usefixtures("here")
+async def test_ctrl_c_in_a_hand_over_leaves_the_live_generation_at_work(
+    rig: FoldRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.publish(12)
+    await rig.fold_without_workers()
+    work, steps = rig.work()
+    await work.build()
+    begun = asyncio.Event()
+
+    async def waits(*_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(fold_rebuild, "wait_until_empty", waits)
+    handing_over = asyncio.create_task(work.swap())
+    await asyncio.wait_for(begun.wait(), 60)
+    assert (await read_standing(rig.settings)).handing_over
+    handing_over.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handing_over
+    assert steps()[-1]["step"] == "the hand-over was cut off, the live generation folds on"
+    await check_turn(rig.settings, 1)
 
 
 @pytest.mark.usefixtures("here")
@@ -356,8 +396,6 @@ async def test_nobody_folds_while_a_hand_over_is_under_way(rig: FoldRig) -> None
         with pytest.raises(StopProcess, match=f"generation {number} of the fold has handed over, or is about to"):
             await check_turn(rig.settings, number)
     work, _ = rig.work()
-    with pytest.raises(StopProcess, match="nobody folds"):
-        await work.build()
     await work.give_up()
     await check_turn(rig.settings, 1)
     await record_generation(rig.settings, replace(FIRST, generation=3))

@@ -48,13 +48,14 @@ async def test_healthz_answers_whatever_is_not_ready() -> None:
 
     async with running(starting) as url:
         assert await get(f"{url}/healthz") == (200, '{"status":"ok"}')
-        expected = '{"status":"starting","checks":{"tables":{"ok":false,"detail":"recovering 3 of 9"}}}'
+        checks = '{"tables":{"ok":false,"detail":"recovering 3 of 9"}}'
+        expected = f'{{"status":"not_ready","failing":["tables"],"checks":{checks}}}'
         assert await get(f"{url}/readyz") == (503, expected)
 
 
 async def test_readyz_tells_each_check() -> None:
     async with running(all_well) as url:
-        expected = '{"status":"ready","checks":{"kafka":{"ok":true,"detail":"reachable"}}}'
+        expected = '{"status":"ready","failing":[],"checks":{"kafka":{"ok":true,"detail":"reachable"}}}'
         assert await get(f"{url}/readyz") == (200, expected)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from agents.pet_keys import PetKeys, open_pet_keys
@@ -58,6 +59,38 @@ async def test_what_the_topic_holds_is_known_from_the_start(rig: Rig) -> None:
     async with rig.keys() as keys:
         assert keys.find("k2") == key(2, "bella")
         assert keys.of_pet("rex") == [key(1), key(3)]
+
+
+async def test_of_one_partition_alone_its_keys_are_known_and_followed(rig: Rig) -> None:
+    await rig.write(key(1), 0)
+    await rig.write(key(2), 2)
+    async with open_pet_keys(rig.servers, rig.topics.pet_keys.name, partition=2) as keys:
+        assert keys.of_pet("rex") == [key(2)]
+        await rig.write(key(3), 2)
+        await keys.need(["k3"])
+        assert keys.find("k3") == key(3)
+        with pytest.raises(StopProcess, match="lacks key 'k1'"):
+            keys.find("k1")
+    with pytest.raises(StopProcess, match="is not there"):
+        async with open_pet_keys(rig.servers, "no-such-topic", partition=0):
+            pass
+
+
+async def test_many_keys_may_take_longer_than_a_partition_may_stand_still(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.pet_keys.STILL_SECONDS", 2.0)
+    for number in range(8):
+        await rig.write(key(number))
+    poll = AIOKafkaConsumer.getmany
+
+    async def slowly(self: Any, *_: Any, **options: Any) -> Any:
+        await asyncio.sleep(0.35)
+        return await poll(self, **options, max_records=1)
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", slowly)
+    async with rig.keys() as keys:
+        assert len(keys.of_pet("rex")) == 8
 
 
 async def test_a_key_that_is_written_later_is_found_when_it_is_needed(rig: Rig) -> None:

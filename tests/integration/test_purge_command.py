@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from app.local.kafka import KafkaServer
 from app.local.ports import HOST, free_port
+from app.partitions import partition_of
 from projections.migrate import upgrade
 from projections.pool import create_pool
 from projections.purges import PurgeRecords
 from schemas.commands import PurgePet, decode_request
+from schemas.pet_keys import PetKey, encode_key
 from schemas.topics import Topics
 from tests.conftest import TEST_PARTITIONS
 from tests.integration.app_command import run_app
 from tests.integration.projections.purge_samples import PET, erased, fill, project
+from tests.integration.projections.purge_samples import command as a_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -34,7 +40,7 @@ async def pool(database_url: str) -> AsyncIterator[Any]:
 
 @pytest.fixture
 def command(tmp_path: Path, database_url: str) -> Command:
-    def run(*arguments: str, bootstrap: str = "", prefix: str = "") -> Any:
+    def run(*arguments: str, bootstrap: str = "", prefix: str = "", **more: str) -> Any:
         return run_app(
             tmp_path,
             "purge",
@@ -43,6 +49,7 @@ def command(tmp_path: Path, database_url: str) -> Command:
             DATABASE_URL=database_url,
             KAFKA_BOOTSTRAP_SERVERS=bootstrap or f"{HOST}:{free_port()}",
             KAFKA_TOPIC_PREFIX=prefix,
+            **more,
         )
 
     return run
@@ -64,9 +71,59 @@ async def commands(kafka: KafkaServer, topics: Topics) -> list[PurgePet]:
         await consumer.stop()
 
 
+async def test_a_pet_of_which_nothing_is_known_is_purged_only_when_that_is_meant(
+    command: Command, kafka: KafkaServer, topics: Topics, pool: Any
+) -> None:
+    broker = {"bootstrap": kafka.bootstrap_servers, "prefix": topics.prefix}
+    done = command("typo", "--why", "asked", **broker)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing is known of typo: nothing was purged" in done.stderr
+    assert await commands(kafka, topics) == []
+    assert command("typo", "--why", "asked", "--even-unknown", **broker).returncode == 0
+    assert [purge.pet_id for purge in await commands(kafka, topics)] == ["typo"]
+
+
+@pytest.mark.parametrize("told_by", ["key", "command"])
+async def test_a_pet_that_is_not_projected_yet_is_known(
+    command: Command, kafka: KafkaServer, topics: Topics, pool: Any, told_by: str
+) -> None:
+    key = PetKey(key_id="k1", pet_id=PET, secret=bytes(32))
+    sent = {
+        "key": (topics.pet_keys.name, b"k1", encode_key(key), partition_of(PET, 3)),
+        "command": (topics.jobs.name, PET.encode(), msgspec.json.encode(a_command()), None),
+    }
+    topic, name, value, partition = sent[told_by]
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    await producer.start()
+    await producer.send_and_wait(topic, value, key=name, partition=partition)
+    await producer.stop()
+    known_to = {"KAFKA_PARTITIONS": str(TEST_PARTITIONS)}
+    done = command(PET, "--why", "asked", bootstrap=kafka.bootstrap_servers, prefix=topics.prefix, **known_to)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_purge_that_was_not_confirmed_is_repeated_by_the_command_that_is_printed(
+    command: Command, kafka: KafkaServer, topics: Topics, pool: Any
+) -> None:
+    await fill(pool, versions=2)
+    done = command(PET, "--why", "asked by 'ann'")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    said, _, again = done.stderr.partition(" with: ")
+    assert re.match(r"stopped: Kafka at KAFKA_BOOTSTRAP_SERVERS=\S+ did not confirm \(", said)
+    purge_id = said.rpartition(" ")[2]
+    words = shlex.split(again)
+    assert words[:4] == ["python", "-m", "app", "purge"]
+    for _ in range(2):
+        done = command(*words[4:], bootstrap=kafka.bootstrap_servers, prefix=topics.prefix)
+        assert done.returncode == 0, done.stderr
+    purges = [(each.purge_id, each.who, each.why) for each in await commands(kafka, topics)]
+    assert set(purges) == {(purge_id, "operator", "asked by 'ann'")}
+
+
 async def test_it_asks_and_says_what_it_has_asked_for(
     command: Command, kafka: KafkaServer, topics: Topics, pool: Any
 ) -> None:
+    await fill(pool, versions=2)
     done = command(PET, "--why", "asked", "--json", bootstrap=kafka.bootstrap_servers, prefix=topics.prefix)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from app.local.kafka import KafkaServer
 from app.seed import Seeded, samples, seed
 from projections.migrate import upgrade
+from projections.offsets import LogOffsets
 from projections.pool import create_pool
 from projections.reader import ClusterReader
 from schemas.answers import encode_answer
 from schemas.errors import StopProcess
+from schemas.topics import Topics
+from tests.conftest import TEST_PARTITIONS
 from tests.integration.app_command import run_app
+from tests.integration.projections.samples import eventually
 from tests.integration.projections.test_retention import answers
 
 
@@ -98,3 +106,41 @@ async def test_the_answer_is_what_the_views_send(pool: Any, command: Any) -> Non
     answer = await ClusterReader(pool).latest_answer("seed-pet-1")
     assert answer is not None
     assert b'"seed-pet-1-cluster-0"' in encode_answer(answer)
+
+
+async def until_the_broker_has_groups(topics: Topics, kafka: KafkaServer) -> None:
+    """A new broker makes their topic when it is first asked, and refuses until it is there."""
+
+    async def asked() -> bool:
+        async with LogOffsets(kafka.bootstrap_servers) as broker:
+            try:
+                await broker.committed("any", [TopicPartition(topics.pet_log.name, 0)])
+            except GroupCoordinatorNotAvailableError:
+                return False
+            return True
+
+    await eventually(asked, 60)
+
+
+async def test_verify_counts_the_samples_apart(
+    tmp_path: Path, kafka: KafkaServer, topics: Topics, database_url: str, redis_url: str, command: Any, pool: Any
+) -> None:
+    """They have rows and no facts; rows of any other pet without facts differ."""
+    everywhere = {
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "KAFKA_TOPIC_PREFIX": topics.prefix,
+        "KAFKA_PARTITIONS": str(TEST_PARTITIONS), "REDIS_URL": redis_url, "DATABASE_URL": database_url,
+    }  # fmt: skip
+    assert run_app(tmp_path, "prepare", **everywhere).returncode == 0
+    assert command("--pets", "2", "--versions", "3").returncode == 0
+    await until_the_broker_has_groups(topics, kafka)
+    done = run_app(tmp_path, "verify", "--processes", "1", **everywhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not compared: 2 pets that `seed` has written" in done.stdout
+    one = run_app(tmp_path, "verify", "--json", "--pet", "seed-pet-2", **everywhere)
+    assert (one.returncode, json.loads(one.stdout.splitlines()[-1])["made_up"]) == (0, 1)
+
+    await pool.execute("UPDATE pet_clusters SET model = 'effnet@1' WHERE pet_id = 'seed-pet-2'")
+    done = run_app(tmp_path, "verify", "--json", "--processes", "1", **everywhere)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (done.returncode, lines[-1]["made_up"]) == (1, 1)
+    assert [line["pet_id"] for line in lines if line["step"] == "differs"] == ["seed-pet-2"]

@@ -41,7 +41,7 @@ def test_the_table_names_pet_place_version_event_and_field() -> None:
     last = printed.splitlines()[-1]
     assert last == (
         "verified: pets 3, events 8, in table 3, in postgres 2, in redis 1, differing table 1, differing postgres 1,"
-        " differing redis 1, unsettled 1, seconds 1.5"
+        " differing redis 1, unsettled 1, made up 0, seconds 1.5"
     )
 
 

@@ -52,7 +52,7 @@ async def build_partition(job: FoldJob, progress: Callable[[Mark], None] = lambd
         if job.restore_at >= 0 and state.offset == 0:
             await _restore(job, consumer, producer, state)
         await take_back(consumer, producer, _changelog(job), state)
-        async with open_pet_keys(job.bootstrap_servers, job.keys_topic) as keys:
+        async with open_pet_keys(job.bootstrap_servers, job.keys_topic, partition=job.partition) as keys:
             return await _Build(job, consumer, producer, state, keys, progress).run()
     finally:
         await producer.stop()

@@ -101,7 +101,7 @@ def _reached(live: FoldState, pets: Iterable[bytes]) -> int:
 async def _folded_on(job: FoldJob, consumer: Any, built: FoldState, end: int) -> Overlay:
     """The built rows with the log up to `end` folded over them, in memory."""
     ahead = Overlay(built)
-    async with open_pet_keys(job.bootstrap_servers, job.keys_topic) as keys:
+    async with open_pet_keys(job.bootstrap_servers, job.keys_topic, partition=job.partition) as keys:
         replay = LogReplay(job.partition, rows=ahead, keys=keys)
         log = TopicPartition(job.log, job.partition)
         async for records, _ in read_facts(consumer, log, built.offset, end, keys):

@@ -8,8 +8,9 @@
 5. the next group's offsets are those  its first event is the one behind
 6. the record says ``live``            workers begin
 
-A failure before step 6 sets the record back to ``building``, and the live generation folds on. A crash behind any step:
-nobody folds until the same is done again, or given up.
+A failure or Ctrl-C before step 6 sets the record back to ``building``, and the live generation folds on. A crash behind
+any step: nobody folds until the same is done again, built on, or given up. Whoever has the turn knows that no other
+process is handing over, so the next run does one of these by itself.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ async def commit_for(bootstrap_servers: str, group: str, offsets: Mapping[TopicP
     then tells others.
     """
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=group, enable_auto_commit=False)
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign(list(offsets))
         await consumer.commit(dict(offsets))
         told = {tp: await consumer.committed(tp) for tp in offsets}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from projections.shadow.fold_state import FoldState
+from schemas.errors import StopProcess
 
 LOCKED_SECONDS: Final = 10.0
 """How long rows may be held by a process that outlived its parent; it ends itself much sooner."""
@@ -42,7 +43,7 @@ class FoldJob:
 
 
 def open_patiently(folder: Path) -> FoldState:
-    """Open rows, also when a process that was left over still holds them. Raises TimeoutError when it does not end."""
+    """Open rows, also when a process that was left over still holds them. Raises StopProcess when it does not end."""
     deadline = time.monotonic() + LOCKED_SECONDS
     while True:
         try:
@@ -51,5 +52,5 @@ def open_patiently(folder: Path) -> FoldState:
             if "lock" not in str(error).lower():
                 raise
             if time.monotonic() > deadline:
-                raise TimeoutError(f"another process holds {folder}: {error}") from error
+                raise StopProcess(f"another process holds {folder}: {error}") from error
             time.sleep(0.1)

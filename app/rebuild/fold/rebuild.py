@@ -6,6 +6,7 @@ the state folder. The live fold goes on until the hand-over.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -46,13 +47,14 @@ class FoldRebuild:
         self._processes = processes
 
     async def build(self) -> int:
-        """Build another generation, or go on with it, and compare; hands nothing over. Returns how many pets differ."""
+        """Build another generation, or go on with it, and compare; hands nothing over. Returns how many pets differ.
+
+        After a hand-over that was cut off, the live generation folds on first.
+        """
         async with self._alone() as broker:
             found = await read_standing(self._settings)
-            if found.handing_over:
-                raise StopProcess(
-                    "a hand-over was cut off and nobody folds: finish it (`--swap`), or give it up (`--give-up`)"
-                )
+            if found.under_way is not None and found.handing_over:
+                await self._fold_on(found.live, found.under_way)
             target = found.under_way or await self._begin(found, found.highest + 1)
             with self._steps(self._place(found, target), broker) as steps:
                 await steps.catch_up()
@@ -67,6 +69,7 @@ class FoldRebuild:
             found = await read_standing(self._settings)
             if found.under_way is None:
                 raise StopProcess("there are no tables that were built; run `rebuild --projection tables` first")
+            self._say_goes_on(found)
             return await self._hand_over(self._place(found, found.under_way), broker, accept_versions)
 
     async def roll_back(self, *, accept_versions: bool = False) -> int:
@@ -78,6 +81,7 @@ class FoldRebuild:
                 raise StopProcess(f"generation {target.generation} is being built: swap it, or give it up first")
             if target is None and not found.kept:
                 raise StopProcess("there is nothing to go back to: no tables of an earlier generation are kept")
+            self._say_goes_on(found)
             target = target or await self._begin(found, found.kept)
             return await self._hand_over(self._place(found, target), broker, accept_versions)
 
@@ -131,7 +135,7 @@ class FoldRebuild:
                 await self._record(replace(place.target, state="handing_over"))
                 offsets = await self._take_over(place, broker, steps, accept_versions)
                 ends = await self._versions_ends(broker, offsets)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:  # Ctrl-C cancels, and nobody would fold
                 await self._stay(place, error)
                 raise
         done = replace(
@@ -169,12 +173,20 @@ class FoldRebuild:
         await commit_for(self._settings.kafka_bootstrap_servers, place.next_group, tps)
         return offsets
 
-    async def _stay(self, place: FoldPlace, error: Exception) -> None:
-        """The live generation folds on."""
+    async def _stay(self, place: FoldPlace, error: BaseException) -> None:
         try:
-            await self._record(replace(place.target, state="building"))
+            await self._fold_on(place.live, place.target)
         except Exception as again:
             raise _nobody_folds(error, again) from error
+
+    async def _fold_on(self, live: Generation, target: Generation) -> None:
+        """The live generation folds on; what is built stays, for another hand-over."""
+        await self._record(replace(target, state="building"))
+        self._display.say("the hand-over was cut off, the live generation folds on", generation=live.generation)
+
+    def _say_goes_on(self, found: Standing) -> None:
+        if found.handing_over:
+            self._display.say("going on with a hand-over that was cut off")
 
     async def _versions_ends(self, broker: LogOffsets, partitions: Iterable[int]) -> dict[str, int]:
         versions = self._settings.topics().pet_versions.name
@@ -209,9 +221,9 @@ class FoldRebuild:
             await connection.close()
 
 
-def _nobody_folds(*errors: Exception) -> StopProcess:
+def _nobody_folds(*errors: BaseException) -> StopProcess:
     reasons = "; then ".join(f"{type(error).__name__}: {error}" for error in errors)
     return StopProcess(
-        f"nobody folds now: the hand-over was cut off ({reasons}). Run `--swap` to go on with it, `--give-up` to have"
-        " the live generation fold on"
+        f"nobody folds now: the hand-over was cut off ({reasons}). Run `--swap` to go on with it; without it"
+        " the live generation folds on first, as with `--give-up`"
     )
