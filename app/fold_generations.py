@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 
 from app.clients import create_producer
 from app.settings import Settings
-from projections.shadow.reading import log_consumer, log_end, read
+from projections.log_reading import log_consumer, log_end, read
 from schemas.errors import StopProcess
 from schemas.generations import (
     GENERATION_KEY,

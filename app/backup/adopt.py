@@ -12,14 +12,14 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from app.backup.place import Place
-from app.rebuild.progress import Display
+from app.progress import Display
 from projections.adoption import LastFact, ahead_of, fit_positions, last_facts
 from projections.kafka_cluster import cluster_id, known, note
+from projections.log_reading import read
 from projections.offsets import LogOffsets
 from projections.positions import ROWS
 from projections.queries import load
 from projections.shadow import schema
-from projections.shadow.reading import read
 from projections.urls import driver_url
 from schemas.errors import StopProcess
 from schemas.headers import header, parse_timestamp

@@ -12,7 +12,7 @@ from app.backup.check import read_exported
 from app.backup.folder import Folder
 from app.backup.ledger import KEYS, LOG, Ledger
 from app.backup.manifest import ExportedFile, ExportedPartition, ExportedTopic, Manifest
-from app.rebuild.progress import Display
+from app.progress import Display
 from schemas.errors import InvalidInput
 
 Entry = tuple[ExportedTopic, ExportedPartition, ExportedFile]

@@ -29,8 +29,8 @@ from app.backup.newest import newest
 from app.backup.place import Place
 from app.backup.progress import Count
 from app.backup.records import FileHeader, FileWriter, log_record, read_file
-from app.rebuild.progress import Display
-from projections.shadow.reading import read
+from app.progress import Display
+from projections.log_reading import read
 from schemas.errors import InvalidInput, StopProcess
 from schemas.topics import Topic
 from schemas.upcast import CURRENT

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from projections.shadow.reading import read
+from projections.log_reading import read
 
 
 async def newest(consumer: Any, tp: TopicPartition, start: int, end: int) -> frozenset[int]:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from app.faust_apps import group_id
 from app.settings import Settings
-from projections.shadow.reading import log_consumer
+from projections.log_reading import log_consumer
 from schemas.topics import Topic, Topics
 
 STOP_SECONDS: Final = 2.0
@@ -61,7 +61,7 @@ class Place:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Any]:
-        """A consumer for `projections.shadow.reading.read`."""
+        """A consumer for `projections.log_reading.read`."""
         consumer = log_consumer(self.brokers)
         try:
             await consumer.start()

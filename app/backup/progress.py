@@ -1,4 +1,4 @@
-"""How many records of how many are done. Told to `app.rebuild.progress.Display` by export, check and import."""
+"""How many records of how many are done. Told to `app.progress.Display` by export, check and import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.rebuild.progress import Display, Figures
+from app.progress import Display, Figures
 
 
 @dataclass

@@ -29,7 +29,7 @@ from app.backup.records import LogRecord
 from app.backup.standing import Standing, check_begun, check_unused, look
 from app.clients import create_producer
 from app.prepare import create_topics
-from app.rebuild.progress import Display
+from app.progress import Display
 from schemas.errors import InvalidInput, StopProcess
 from schemas.topics import Topic
 

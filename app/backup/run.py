@@ -14,7 +14,7 @@ from app.backup.manifest import Manifest
 from app.backup.place import Place
 from app.backup.progress import Count
 from app.backup.restore import Restore
-from app.rebuild.progress import Display
+from app.progress import Display
 from app.settings import Settings
 from projections.away import POSTGRES_ERRORS
 

@@ -11,8 +11,8 @@ from aiokafka import TopicPartition
 
 from app.backup.place import Place, partition_counts
 from app.backup.records import LogRecord, log_record
+from projections.log_reading import read
 from projections.offsets import LogOffsets
-from projections.shadow.reading import read
 from schemas.errors import StopProcess
 from schemas.topics import Topic
 

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from app.partitions import partition_of
 from app.settings import Settings
-from projections.shadow.reading import log_consumer, log_end, read
+from projections.log_reading import log_consumer, log_end, read
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections import Counter
 from typing import Any, Final
 
 from app.pace import Pace
+from app.progress import Display
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from app.rebuild.turn import alone
 from projections.answers import read_latest
 from projections.cache import same_but_for_generation, stored_position

@@ -1,4 +1,4 @@
-"""Copies one partition in a process of its own. Called by `rebuild.py` through `workers.py`."""
+"""Copies one partition in a process of its own. Called by `rebuild.py` through `app.worker_processes`."""
 
 from __future__ import annotations
 

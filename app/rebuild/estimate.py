@@ -10,12 +10,12 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from agents.pet_keys import open_pet_keys
+from app.progress import Display
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from projections.bulk_rows import BulkRows
+from projections.log_reading import log_consumer, log_end, read_facts
 from projections.queries import load
 from projections.shadow import schema
-from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.urls import driver_url
 from schemas.errors import StopProcess
 from schemas.pet_keys import KeyReader

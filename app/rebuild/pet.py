@@ -13,15 +13,15 @@ from aiokafka import TopicPartition
 
 from agents.pet_keys import open_pet_keys
 from app.partitions import partition_of
+from app.progress import Display
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from app.rebuild.turn import alone, log_partitions
 from projections.answers import read_latest
+from projections.log_reading import log_end, read_facts
 from projections.queries import load
 from projections.shadow import one_pet
 from projections.shadow.compare import Comparison, compare_pet
 from projections.shadow.history import leave_out
-from projections.shadow.reading import log_end, read_facts
 from projections.shadow.swap import begin_generation
 from schemas.answers import encode_answer
 from schemas.errors import InvalidInput, StopProcess

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from agents.pet_keys import open_pet_keys
 from app import VERSION
+from app.progress import Display, Tally
 from app.rebuild.copying import copy_with_keys
 from app.rebuild.place import Place
-from app.rebuild.progress import Display, Tally
 from app.rebuild.turn import alone, log_partitions
-from app.rebuild.workers import work_on_all
+from app.worker_processes import work_on_all
 from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.bulk import BulkJob

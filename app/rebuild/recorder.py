@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 from redis.exceptions import RedisError
 
-from app.rebuild.progress import Display
+from app.progress import Display
 from projections.rebuild_progress import ProgressBoard, RebuildProgress
 from schemas.headers import timestamp, utc_now
 

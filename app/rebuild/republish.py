@@ -25,15 +25,15 @@ from app.clients import create_producer
 from app.faust_apps import group_id
 from app.fold_generations import read_standing
 from app.pace import Pace
+from app.progress import Display
 from app.rebuild.fold.live_tables import pet_of, take_changelog
 from app.rebuild.fold.place import changelog_of
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from app.rebuild.turn import alone
 from app.settings import Settings
+from projections.fold_state import FoldState
+from projections.log_reading import log_consumer
 from projections.offsets import LogOffsets
-from projections.shadow.fold_state import FoldState
-from projections.shadow.reading import log_consumer
 from schemas.errors import StopProcess
 from schemas.headers import build_headers
 from tables.outputs import Output, gone_output

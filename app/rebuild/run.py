@@ -14,12 +14,12 @@ from redis.exceptions import RedisError
 from app.away import stores_told, told
 from app.clients import open_redis
 from app.fold_generations import read_standing
+from app.progress import Display
 from app.rebuild.cache import CacheRebuild
 from app.rebuild.estimate import estimate, estimate_fold
 from app.rebuild.fold.rebuild import FoldRebuild
 from app.rebuild.pet import PetRebuild
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from app.rebuild.rebuild import Rebuild
 from app.rebuild.recorder import Recorder
 from app.rebuild.republish import Republish

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 
 from app.rebuild.place import Place
+from projections.log_reading import log_consumer
 from projections.shadow import runs
-from projections.shadow.reading import log_consumer
 from projections.urls import driver_url
 from schemas.errors import StopProcess
 

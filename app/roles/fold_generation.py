@@ -25,7 +25,7 @@ from app.fold_generations import read_standing
 from app.roles.role import Role
 from app.settings import Settings
 from app.telemetry.health import Check
-from projections.shadow.reading import log_end
+from projections.log_reading import log_end
 from schemas.errors import StopProcess
 from schemas.generations import GENERATION_PARTITION, Generation, Standing, decode_generation, standing
 

@@ -18,11 +18,11 @@ from app.away import STORE_ERRORS, told
 from app.faust_apps import changelog_topic, group_id
 from app.fold_generations import read_standing
 from app.partitions import partition_of
-from app.rebuild.progress import Display, Tally
-from app.rebuild.workers import work_on_all
+from app.progress import Display, Tally
 from app.settings import Settings
 from app.verify.report import Report, print_report, write_metrics
 from app.verify.work import Job, verify_partition
+from app.worker_processes import work_on_all
 from projections.offsets import LogOffsets
 from projections.verify.outcome import Task, Verified
 from schemas.errors import StopProcess, UnknownVersion

@@ -1,4 +1,4 @@
-"""Verifies one partition in a process of its own. Called by `run.py` through `app.rebuild.workers`."""
+"""Verifies one partition in a process of its own. Called by `run.py` through `app.worker_processes`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from agents.pet_keys import open_pet_keys
 from app.clients import open_redis
 from app.settings import Settings
 from projections.cache import AnswerCache
+from projections.log_reading import log_consumer
 from projections.offsets import LogOffsets
-from projections.shadow.reading import log_consumer
 from projections.shadow.runs import Mark
 from projections.verify.outcome import Task, Verified
 from projections.verify.partition import PartitionCheck

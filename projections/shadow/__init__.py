@@ -2,7 +2,6 @@
 
 schema.py     the shadow's tables: made like the live ones, moved, dropped
 runs.py       what a rebuild has done so far, in Postgres: its marks, for going on after a kill and for looking on
-reading.py    one partition of the log, from an offset to where it ends now
 bulk.py       one partition's whole history, folded and copied; a process each
 catch_up.py   what the log has got meanwhile, by the statements of the live projector
 compare.py    what differs between the live rows and the shadow's

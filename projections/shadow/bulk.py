@@ -14,10 +14,10 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from projections.bulk_rows import COLUMNS, BulkRows
+from projections.fold_state import FoldState, forget
+from projections.log_reading import log_consumer, log_end, read_facts
 from projections.queries import load
 from projections.shadow import runs
-from projections.shadow.fold_state import FoldState, forget
-from projections.shadow.reading import log_consumer, log_end, read_facts
 from projections.shadow.runs import Mark
 from projections.shadow.schema import LIVE
 from schemas.errors import InvalidInput, StopProcess

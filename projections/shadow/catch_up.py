@@ -12,10 +12,10 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from projections.erasure import erase_versions
+from projections.fold_state import FoldState, forget
+from projections.log_reading import log_end, read_facts
 from projections.postgres import Applied, apply_version
 from projections.shadow import runs
-from projections.shadow.fold_state import FoldState, forget
-from projections.shadow.reading import log_end, read_facts
 from projections.shadow.runs import Mark
 from projections.shadow.schema import LIVE
 from schemas.errors import StopProcess

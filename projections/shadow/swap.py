@@ -15,12 +15,12 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from projections.erasure import erase_versions
+from projections.log_reading import read
 from projections.positions import ROWS
 from projections.postgres import Gap, apply_version
 from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.catch_up import CatchUp
-from projections.shadow.reading import read
 from projections.shadow.runs import Run
 from schemas.codec import decode_change
 from schemas.errors import DeadLetter, StopProcess

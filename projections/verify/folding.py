@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
-from projections.shadow.fold_state import FoldState
+from projections.fold_state import FoldState
 from projections.verify.changelog import UNREADABLE, TableCopy
 from projections.verify.findings import NOTHING, Difference, first_of
 from projections.verify.table import partition_differences, pet_differences

@@ -26,10 +26,10 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from projections.cache import AnswerCache
+from projections.fold_state import FoldState, forget
+from projections.log_reading import log_end, read, read_facts
 from projections.made_up import is_made_up
 from projections.offsets import LogOffsets
-from projections.shadow.fold_state import FoldState, forget
-from projections.shadow.reading import log_end, read, read_facts
 from projections.shadow.runs import Mark
 from projections.verify.changelog import TableCopy, pet_of
 from projections.verify.findings import Finding, Place

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from projections.shadow.fold_state import FoldState
+from projections.fold_state import FoldState
 from projections.verify.findings import NOTHING, Difference, first_difference, short
 from tables import rows
 

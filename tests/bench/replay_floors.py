@@ -17,10 +17,10 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from agents.pet_keys import open_pet_keys
-from app.rebuild.workers import work_on_all
+from app.worker_processes import work_on_all
 from projections.bulk_rows import COLUMNS
+from projections.log_reading import log_consumer, log_end, read, read_facts
 from projections.shadow import schema
-from projections.shadow.reading import log_consumer, log_end, read, read_facts
 from projections.shadow.runs import Mark
 from tables.replay import LogReplay
 from tests.e2e.service import Service

@@ -16,14 +16,14 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from app.progress import Display
 from app.rebuild.estimate import estimate
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from app.rebuild.rebuild import Rebuild
 from projections.cache import AnswerCache
+from projections.fold_state import FoldState
 from projections.shadow import runs
 from projections.shadow.catch_up import BETWEEN, CatchUp
-from projections.shadow.fold_state import FoldState
 from schemas.errors import StopProcess
 from tests.e2e.conftest import album_ids
 from tests.e2e.service import REPOSITORY, Service

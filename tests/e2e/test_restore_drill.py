@@ -23,8 +23,8 @@ from redis.asyncio import Redis
 from app.local.kafka import KafkaServer
 from app.local.postgres import PostgresServer, binaries
 from app.local.redis import RedisServer
+from app.progress import Display
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from app.rebuild.rebuild import Rebuild
 from projections.cache import AnswerCache
 from projections.offsets import LogOffsets

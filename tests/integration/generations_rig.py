@@ -22,11 +22,11 @@ from app.faust_apps import changelog_topic, group_id
 from app.fold_generations import read_standing
 from app.local.ports import HOST, free_port
 from app.prepare import create_topics, record_first_facts
+from app.progress import Display
 from app.rebuild.fold.build import build_partition
 from app.rebuild.fold.hand_over import commit_for
 from app.rebuild.fold.job import FoldJob
 from app.rebuild.fold.rebuild import FoldRebuild
-from app.rebuild.progress import Display
 from app.settings import Settings
 from projections.offsets import LogOffsets
 from schemas.codec import decode_version, encode_fact

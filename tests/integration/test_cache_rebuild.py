@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from app.progress import Display
 from app.rebuild.cache import CacheRebuild
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from projections.answers import read_latest
 from projections.cache import AnswerCache
 from projections.migrate import upgrade

@@ -27,11 +27,12 @@ from app.rebuild.fold import build
 from app.rebuild.fold import rebuild as fold_rebuild
 from app.rebuild.fold.job import FoldJob
 from app.rebuild.run import run_fold
-from app.rebuild.workers import Workers
 from app.roles.fold_generation import check_turn
 from app.settings import Settings
-from projections.shadow import reading, runs
-from projections.shadow.fold_state import FoldState
+from app.worker_processes import Workers
+from projections import log_reading
+from projections.fold_state import FoldState
+from projections.shadow import runs
 from schemas.errors import StopProcess
 from schemas.generations import FIRST, Generation
 from schemas.pet_keys import Destroyed, PetKey, encode_key
@@ -106,7 +107,7 @@ async def test_a_build_that_is_cut_off_leaves_no_row_too_many(
     rig: FoldRig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: bool
 ) -> None:
     monkeypatch.setattr(build, "BATCH_BYTES", 1)
-    monkeypatch.setattr(reading, "POLL_RECORDS", 20)
+    monkeypatch.setattr(log_reading, "POLL_RECORDS", 20)
     await rig.publish(200, pets=3)
     await create_topics(rig.settings, (changelog_topic(rig.settings, "fold", 2),))
     number = partition_of("pet-1")

@@ -27,7 +27,7 @@ from app.backup.restore import Restore
 from app.backup.run import run
 from app.local.kafka import KafkaServer
 from app.prepare import create_topics
-from app.rebuild.progress import Display
+from app.progress import Display
 from app.settings import Settings
 from projections.offsets import LogOffsets
 from schemas.errors import StopProcess

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from app.local.kafka import KafkaServer
+from app.progress import Display
 from app.rebuild import pet as pet_rebuild
 from app.rebuild.pet import PetRebuild
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from projections.answers import read_at, read_latest
 from projections.cache import AnswerCache
 from projections.migrate import upgrade

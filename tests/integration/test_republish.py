@@ -14,9 +14,9 @@ from aiokafka import ConsumerRecord
 from redis.asyncio import Redis
 
 from app.local.kafka import KafkaServer
+from app.progress import Display
 from app.rebuild import republish
 from app.rebuild.place import Place
-from app.rebuild.progress import Display
 from app.rebuild.republish import Republish
 from projections.cache import AnswerCache
 from schemas.errors import StopProcess

@@ -27,7 +27,7 @@ from app.backup.manifest import (
 )
 from app.backup.progress import Count
 from app.backup.records import FileHeader, FileWriter, LogRecord, read_file
-from app.rebuild.progress import Display
+from app.progress import Display
 from schemas.codec import encode_fact
 from schemas.errors import InvalidInput, StopProcess
 from schemas.facts import Fact, ImagesEmbedded, JobContext, PetPurged

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.rebuild.fold import job
-from projections.shadow.fold_state import FoldState
+from projections.fold_state import FoldState
 from schemas.errors import StopProcess
 
 

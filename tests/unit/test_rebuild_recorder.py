@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from app.rebuild.progress import Display, Tally
+from app.progress import Display, Tally
 from app.rebuild.recorder import Recorder
 from projections.rebuild_progress import RebuildProgress
 from projections.shadow.runs import Mark

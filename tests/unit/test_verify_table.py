@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from projections.shadow.fold_state import FoldState
+from projections.fold_state import FoldState
 from projections.verify.changelog import TableCopy
 from projections.verify.findings import Difference, first_difference, first_of
 from projections.verify.folding import Folding, Versions

@@ -19,8 +19,8 @@ from app.rebuild.fold.job import FoldJob
 from app.rebuild.fold.leftovers import checked, publish, take_back, take_back_unfinished
 from app.rebuild.fold.live_tables import take_changelog
 from app.rebuild.fold.overlay import Overlay
-from projections.shadow.fold_state import FoldState
-from projections.shadow.reading import log_consumer, log_end, read_facts
+from projections.fold_state import FoldState
+from projections.log_reading import log_consumer, log_end, read_facts
 from projections.shadow.runs import Mark
 from schemas.codec import decode_change
 from schemas.pet_keys import KeyReader

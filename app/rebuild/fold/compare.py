@@ -17,8 +17,8 @@ from agents.pet_keys import open_pet_keys
 from app.rebuild.fold.job import FoldJob
 from app.rebuild.fold.live_tables import pet_of, take_changelog
 from app.rebuild.fold.overlay import Overlay
-from projections.shadow.fold_state import FoldState
-from projections.shadow.reading import log_consumer, read_facts
+from projections.fold_state import FoldState
+from projections.log_reading import log_consumer, read_facts
 from tables.replay import LogReplay
 from tables.rows import PARTITION_KEY, Head, decode_head, decode_segment, encode, head_key, is_head, row_key
 

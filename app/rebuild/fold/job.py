@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from projections.shadow.fold_state import FoldState
+from projections.fold_state import FoldState
 from schemas.errors import StopProcess
 
 LOCKED_SECONDS: Final = 10.0

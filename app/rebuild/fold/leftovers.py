@@ -14,8 +14,8 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 
 from app.rebuild.fold.live_tables import pet_of
-from projections.shadow.fold_state import FoldState
-from projections.shadow.reading import log_end, read
+from projections.fold_state import FoldState
+from projections.log_reading import log_end, read
 from tables.rows import decode_head, head_key, is_head
 
 _CHECKED: Final = b"\xff/checked"

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from projections.shadow.fold_state import FoldState
-from projections.shadow.reading import log_end, read
+from projections.fold_state import FoldState
+from projections.log_reading import log_end, read
 from tables.rows import is_head, supersedes
 
 

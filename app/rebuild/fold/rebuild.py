@@ -21,12 +21,12 @@ from app import VERSION
 from app.faust_apps import changelog_topic
 from app.fold_generations import read_standing, record_generation
 from app.prepare import create_topics
+from app.progress import Display
 from app.rebuild.fold.hand_over import commit_for, wait_until_empty
 from app.rebuild.fold.place import FoldPlace, changelog_of, folder_of
 from app.rebuild.fold.steps import Steps, check_versions
-from app.rebuild.progress import Display
-from app.rebuild.workers import Workers
 from app.settings import Settings
+from app.worker_processes import Workers
 from projections.offsets import LogOffsets
 from projections.shadow import runs
 from projections.urls import driver_url

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from app.progress import Display, Tally
 from app.rebuild.fold.build import build_partition
 from app.rebuild.fold.compare import TableDifference, compare_partition, take_live
 from app.rebuild.fold.hand_over import committed_of
 from app.rebuild.fold.job import FoldJob
 from app.rebuild.fold.place import FoldPlace
-from app.rebuild.progress import Display, Tally
-from app.rebuild.workers import Workers
+from app.worker_processes import Workers
 from projections.offsets import LogOffsets
 from projections.shadow.runs import Mark
 from schemas.errors import StopProcess

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from app.backup.adopt import adopt, must_adopt
 from app.backup.place import Place
 from app.local.kafka import KafkaServer
-from app.rebuild.progress import Display
+from app.progress import Display
 from app.settings import Settings
 from projections.cache import AnswerCache
 from projections.kafka_cluster import cluster_id

@@ -1,6 +1,6 @@
-"""The fold's rows of one partition, in a RocksDB folder: a rebuild's fold needs no memory for them and can go on later.
+"""The fold's rows of one partition, in a RocksDB folder: folding the log needs no memory for them and can go on later.
 
-`offset` says up to where the log has been folded into them. A verification keeps its copies in such folders, too.
+`offset` says up to where the log has been folded into them. Used by rebuilds and by `projections.verify`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Works on partitions in processes side by side; what they have done comes back through a queue.
 
-Used by `rebuild.py` and `fold/rebuild.py`, and by `app.verify`.
+Used by `app.rebuild` and `app.verify`.
 """
 
 from __future__ import annotations
