@@ -65,12 +65,16 @@ async def _ask(session: aiohttp.ClientSession, kind: str, url: str, due: float) 
     return Answer(kind, due, time.monotonic() - due, status)
 
 
-async def write(service: Service, size: Size, numbers: itertools.count[int], *, per_second: float) -> None:
-    """Append one more job's fact every so often, as embed would, until cancelled. `numbers`: which come next."""
-    due = time.monotonic()
+async def write(service: Service, size: Size, first: int, *, per_second: float, over: asyncio.Event) -> int:
+    """Append one more job's fact every so often, as embed would, until `over`; `first` is the number of the first.
+
+    Returns the number of the next one; the broker has all before it.
+    """
+    due, number = time.monotonic(), first
     async with open_writer(service.bootstrap_servers, service.topics) as writer:
-        while True:
-            number = next(numbers)
+        while not over.is_set():
             await writer.write(further(size, range(number, number + 1), datetime.now(UTC)))
+            number += 1
             due += 1 / per_second
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+    return number

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import time
 from collections import defaultdict
@@ -52,7 +51,7 @@ def run(console: Console, size: Size = SIZE) -> list[Report]:
 
 
 class _Scale:
-    """The steps, in order. `numbers`: which further job comes next."""
+    """The steps, in order."""
 
     def __init__(self, bench: Rig, size: Size, progress: Progress) -> None:
         self._bench = bench
@@ -60,13 +59,13 @@ class _Scale:
         self._size = size
         self._progress = progress
         self._processes = os.cpu_count() or 1
-        self._numbers = itertools.count()
+        self._further = 0
 
     async def run(self) -> list[Report]:
         reports = [await self._load()]
         self._service.start("web")
         reports.append(await self._queries())
-        await self._until_projected(self._size.jobs + self._written())
+        await self._until_projected(self._size.jobs + self._further)
         reports.append(await self._rebuild())
         reports.append(await self._swap())
         return reports
@@ -188,20 +187,16 @@ class _Scale:
 
     @contextlib.asynccontextmanager
     async def _jobs_arrive(self) -> AsyncIterator[None]:
-        writing = asyncio.create_task(write(self._service, self._size, self._numbers, per_second=WRITES_PER_SECOND))
+        """While the block runs; at its end the broker has all of them."""
+        over = asyncio.Event()
+        writing = asyncio.create_task(
+            write(self._service, self._size, self._further, per_second=WRITES_PER_SECOND, over=over)
+        )
         try:
             yield
-            if writing.done():
-                writing.result()
         finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-
-    def _written(self) -> int:
-        """Further jobs so far; all of them stand in the log when the writer has ended."""
-        number = next(self._numbers)
-        self._numbers = itertools.count(number)
-        return number
+            over.set()
+            self._further = await writing
 
     async def _until_projected(self, versions: int) -> None:
         task = self._progress.add_task("fold and project", total=versions)
