@@ -19,7 +19,8 @@ _RECENT_DAYS: Final = 5
 
 def questions(service: Service, size: Size) -> dict[str, Path]:
     """Kind → the path of one more such question; everything asked for is there."""
-    versions, big = size.images // JOB_IMAGES, f"/internal/pets/{pet_name(size.pets)}"
+    versions, large = size.images // JOB_IMAGES, size.big // JOB_IMAGES
+    big = f"/internal/pets/{pet_name(size.pets)}"
 
     def pet(rng: random.Random) -> str:
         return pet_name(rng.randrange(size.pets))
@@ -61,7 +62,7 @@ def questions(service: Service, size: Size) -> dict[str, Path]:
         "a job": job,
         "jobs by state": lambda rng: "/internal/jobs?state=succeeded&limit=50",
         "large album: current": lambda rng: f"{big}/clusters",
-        "large album: at a version": lambda rng: f"{big}/clusters/{rng.randint(1, size.big // JOB_IMAGES)}",
+        "large album: at a version": lambda rng: f"{big}/clusters/{rng.randint(1, large)}",
         "large album: difference": lambda rng: (
             f"{big}/diff?from={size.big // JOB_IMAGES - 10}&to={size.big // JOB_IMAGES}"
         ),

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from app.settings import Settings
-from tests.bench.scale import SIZE, run
+from tests.bench.scale import SIZE, STEPS, run
 from tests.scale.history import Size
 from tests.scale.write import write_history
 
@@ -27,12 +27,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--pets", type=int, default=SIZE.pets, help="albums (default: %(default)s)")
     parser.add_argument("--images", type=int, default=SIZE.images, help="photos of each, ten a job (%(default)s)")
     parser.add_argument("--big", type=int, default=SIZE.big, help="photos of one pet more (default: %(default)s)")
+    parser.add_argument("--last", choices=STEPS, default=STEPS[-1], help="step to end a measurement with (%(default)s)")
     options = parser.parse_args(argv)
     size, console = Size(options.pets, options.images, options.big), Console()
     if options.verb == "write":
         asyncio.run(_write(size, console))
     else:
-        for report in run(console, size):
+        for report in run(console, size, options.last):
             console.print(report.table())
     return 0
 
