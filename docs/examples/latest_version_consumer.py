@@ -102,6 +102,7 @@ async def consume(database: sqlite3.Connection, brokers: str, topic: str, stoppi
         group_id=None,  # all partitions are ours, and the position is in our database
         enable_auto_commit=False,
         auto_offset_reset="earliest",  # also where the topic was made anew and is shorter than our position
+        request_timeout_ms=10_000,  # so long a topic that is not there is waited for, too
     )
     try:
         await consumer.start()
