@@ -77,23 +77,17 @@ class _Scale:
 
     async def _size_postgres(self) -> None:
         """Settings that Postgres takes only at its start."""
-        connection = await asyncpg.connect(self._service.database_url)
-        try:
+        async with self._database() as connection:
             for name, value in POSTGRES.items():
                 await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-        finally:
-            await connection.close()
         self._bench.postgres.stop()
         self._bench.postgres.spawn()
         self._bench.postgres.wait_ready()
 
     async def _rest(self) -> None:
         """Until what was written is on the disk: else its flood is what would be measured."""
-        connection = await asyncpg.connect(self._service.database_url)
-        try:
-            await connection.execute("CHECKPOINT", timeout=600)
-        finally:
-            await connection.close()
+        async with self._database() as connection:
+            await connection.execute("CHECKPOINT")
         await asyncio.to_thread(os.sync)
 
     async def _load(self) -> Report:
@@ -130,14 +124,11 @@ class _Scale:
         self._service.start("web")
         await self._rest()
         over = asyncio.Event()
-        async with self._jobs_arrive():
-            asking = asyncio.create_task(
-                ask(self._service, questions(self._service, self._size), per_second=READS_PER_SECOND, over=over)
-            )
-            writing = asyncio.create_task(fsync_often(self._service.root, over))
+        syncing = asyncio.create_task(fsync_often(self._service.root, over))
+        async with self._asked_while_jobs_arrive() as answers:
             await self._pass("queries", QUERY_SECONDS)
-            over.set()
-            answers, disk = await asking, Quantiles.of(await writing)
+        over.set()
+        disk = Quantiles.of(await syncing)
         rows: list[tuple[Cell, ...]] = [
             (kind, took.count, failed, took.p50, took.p90, took.p99) for kind, took, failed in _by_kind(answers)
         ]
@@ -190,16 +181,10 @@ class _Scale:
         )
 
     async def _swap(self) -> Report:
-        over = asyncio.Event()
-        async with self._jobs_arrive():
-            asking = asyncio.create_task(
-                ask(self._service, questions(self._service, self._size), per_second=READS_PER_SECOND, over=over)
-            )
+        async with self._asked_while_jobs_arrive() as answers:
             await self._pass("before the swap", SWAP_SECONDS)
             steps = await rebuild(self._service, "--swap")
             await self._pass("behind the swap", SWAP_SECONDS)
-            over.set()
-            answers = await asking
         spans = {
             "before": (0.0, steps.begun),
             "while the rebuild catches up and swaps": (steps.begun, steps.ended),
@@ -219,23 +204,30 @@ class _Scale:
         )
 
     @contextlib.asynccontextmanager
-    async def _jobs_arrive(self) -> AsyncIterator[None]:
-        """While the block runs; at its end the broker has all of them."""
-        over = asyncio.Event()
-        writing = asyncio.create_task(
-            write(self._service, self._size, self._further, per_second=WRITES_PER_SECOND, over=over)
-        )
+    async def _asked_while_jobs_arrive(self) -> AsyncIterator[list[Answer]]:
+        """Questions and jobs while the block runs. At its end the list has all answers, and the broker all jobs."""
+        service, size, over, answers = self._service, self._size, asyncio.Event(), list[Answer]()
+        writing = asyncio.create_task(write(service, size, self._further, per_second=WRITES_PER_SECOND, over=over))
+        asking = asyncio.create_task(ask(service, questions(service, size), per_second=READS_PER_SECOND, over=over))
         try:
-            yield
+            yield answers
         finally:
             over.set()
+            answers += await asking
             self._further = await writing
+
+    @contextlib.asynccontextmanager
+    async def _database(self) -> AsyncIterator[Any]:
+        connection = await asyncpg.connect(self._service.database_url, command_timeout=600)
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     async def _until_projected(self, versions: int) -> None:
         task = self._progress.add_task("fold and project", total=versions)
         deadline = time.monotonic() + _LOAD_SECONDS
-        connection: Any = await asyncpg.connect(self._service.database_url)
-        try:
+        async with self._database() as connection:
             while (done := await connection.fetchval("SELECT count(*) FROM pet_clusters")) < versions:
                 self._progress.update(task, completed=done)
                 alive(self._service)
@@ -243,9 +235,7 @@ class _Scale:
                     raise TimeoutError(f"{done} of {versions} versions after {_LOAD_SECONDS:.0f} s")
                 await asyncio.sleep(1.0)
             self._progress.update(task, completed=done)
-            await connection.execute("VACUUM (ANALYZE)", timeout=600)
-        finally:
-            await connection.close()
+            await connection.execute("VACUUM (ANALYZE)")
 
     async def _pass(self, name: str, seconds: float) -> None:
         task = self._progress.add_task(name, total=seconds)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
@@ -17,6 +16,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 
 from app.partitions import partition_of
+from app.worker_processes import work_on_all
+from projections.shadow.runs import Mark
 from schemas.codec import encode_fact, fact_type
 from schemas.headers import build_headers, timestamp
 from schemas.ids import message_id
@@ -28,28 +29,41 @@ SOURCE: Final = "/embed"
 AT_A_TIME: Final = 200
 UNCONFIRMED: Final = 1_000
 """Messages that may be on their way; each is about 27 KB."""
-_LOOK_SECONDS: Final = 0.2
 
 Tell = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Every `shards`th pet of a history that ends at `end`, for another process."""
+
+    bootstrap_servers: str
+    topics: Topics
+    size: Size
+    end: datetime
+    number: int
+    shards: int
 
 
 async def write_history(
     bootstrap_servers: str, topics: Topics, size: Size, *, processes: int, tell: Tell = lambda done: None
 ) -> None:
-    """Write a whole history, in `processes` side by side. `tell`: how many facts the broker has so far."""
-    end, context = datetime.now(UTC), multiprocessing.get_context("spawn")
-    written = [context.Value("q", 0) for _ in range(processes)]
-    loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(written,)) as pool:
-        work = [
-            loop.run_in_executor(pool, _write_shard, bootstrap_servers, topics, size, end, shard, processes)
-            for shard in range(processes)
-        ]
-        waiting = asyncio.gather(*work)
-        while not waiting.done():
-            await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
-            tell(sum(each.value for each in written))
-        await waiting
+    """Write a whole history, in `processes` side by side. `tell`: how many facts have been sent so far."""
+    end, sent = datetime.now(UTC), dict[int, int]()
+
+    def told(mark: Mark) -> None:
+        sent[mark.partition] = mark.events
+        tell(sum(sent.values()))
+
+    shards = [_Shard(bootstrap_servers, topics, size, end, number, processes) for number in range(processes)]
+    await work_on_all(_write_shard, shards, processes, told)
+    tell(size.jobs)
+
+
+async def _write_shard(shard: _Shard, told: Callable[[Mark], None]) -> None:
+    entries = history(shard.size, shard.end, shard=shard.number, shards=shard.shards)
+    async with open_writer(shard.bootstrap_servers, shard.topics) as writer:
+        await writer.write(entries, lambda done: told(Mark(shard.number, events=done)))
 
 
 async def write_facts(bootstrap_servers: str, topics: Topics, entries: Iterable[Entry]) -> None:
@@ -122,23 +136,3 @@ class FactWriter:
 def _new_key(entry: Entry) -> PetKey:
     now = timestamp(entry.time)
     return PetKey(key_id=uuid.uuid4().hex, pet_id=entry.pet_id, created_at=now, secret=os.urandom(SECRET_BYTES))
-
-
-_written: Sequence[Any] = ()
-
-
-def _begin(written: Sequence[Any]) -> None:
-    global _written
-    _written = written
-
-
-def _write_shard(bootstrap_servers: str, topics: Topics, size: Size, end: datetime, shard: int, shards: int) -> None:
-    asyncio.run(_write(bootstrap_servers, topics, history(size, end, shard=shard, shards=shards), _written[shard]))
-
-
-async def _write(bootstrap_servers: str, topics: Topics, entries: Iterable[Entry], written: Any) -> None:
-    def tell(done: int) -> None:
-        written.value = done
-
-    async with open_writer(bootstrap_servers, topics) as writer:
-        await writer.write(entries, tell)
