@@ -31,6 +31,7 @@ from app.settings import Settings
 from projections.offsets import LogOffsets
 from schemas.codec import decode_version, encode_fact
 from schemas.facts import PetPurged
+from schemas.generations import Generation
 from schemas.pet_keys import PetKey
 from schemas.topics import Topics
 from tables.rows import is_head
@@ -126,6 +127,20 @@ class FoldRig:
         out = io.StringIO()
         made = FoldRebuild(self.settings, Display(out, as_json=True), 2)
         return made, lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+
+    async def built(self, facts: int) -> tuple[FoldRebuild, Callable[[], list[dict[str, Any]]]]:
+        """As `work`, with the next generation's tables built from a log of so many facts."""
+        await self.publish(facts)
+        await self.fold_without_workers()
+        work, steps = self.work()
+        await work.build()
+        return work, steps
+
+    async def under_way(self) -> Generation:
+        """The generation that a rebuild has begun."""
+        found = (await read_standing(self.settings)).under_way
+        assert found is not None
+        return found
 
     def keep_worker(self, name: str) -> None:
         """Have a fold worker run from now on, as a supervisor does."""

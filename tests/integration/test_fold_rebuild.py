@@ -252,10 +252,7 @@ class Killed(BaseException):
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("step", ["wait_until_empty", "commit_for"])
 async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    await rig.publish(30)
-    await rig.fold_without_workers()
-    work, steps = rig.work()
-    await work.build()
+    work, steps = await rig.built(30)
 
     def cut(*_: Any, **__: Any) -> Any:
         raise Killed
@@ -275,13 +272,8 @@ async def test_a_hand_over_that_is_cut_off_goes_on(rig: FoldRig, monkeypatch: py
 
 @pytest.mark.usefixtures("here")
 async def test_after_a_hand_over_that_was_killed_the_next_build_has_the_live_generation_fold_on(rig: FoldRig) -> None:
-    await rig.publish(12)
-    await rig.fold_without_workers()
-    work, steps = rig.work()
-    await work.build()
-    begun = (await read_standing(rig.settings)).under_way
-    assert begun is not None
-    await record_generation(rig.settings, replace(begun, state="handing_over"))
+    work, steps = await rig.built(12)
+    await record_generation(rig.settings, replace(await rig.under_way(), state="handing_over"))
     assert await work.build() == 0
     told = [each for each in steps() if each["step"] == "the hand-over was cut off, the live generation folds on"]
     assert [each["generation"] for each in told] == [1]
@@ -293,10 +285,7 @@ async def test_after_a_hand_over_that_was_killed_the_next_build_has_the_live_gen
 async def test_ctrl_c_in_a_hand_over_leaves_the_live_generation_at_work(
     rig: FoldRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await rig.publish(12)
-    await rig.fold_without_workers()
-    work, steps = rig.work()
-    await work.build()
+    work, steps = await rig.built(12)
     begun = asyncio.Event()
 
     async def waits(*_: Any) -> None:
@@ -318,10 +307,7 @@ async def test_ctrl_c_in_a_hand_over_leaves_the_live_generation_at_work(
 async def test_a_hand_over_that_fails_leaves_the_live_generation_at_work(
     rig: FoldRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await rig.publish(12)
-    await rig.fold_without_workers()
-    work, _ = rig.work()
-    await work.build()
+    work, _ = await rig.built(12)
 
     async def fails(*_: Any) -> None:
         raise BrokenProcessPool("out of memory")
@@ -407,13 +393,8 @@ async def test_nobody_folds_while_a_hand_over_is_under_way(rig: FoldRig) -> None
 
 @pytest.mark.usefixtures("here")
 async def test_another_releases_tables_are_refused_and_given_up(rig: FoldRig) -> None:
-    await rig.publish(12)
-    await rig.fold_without_workers()
-    work, steps = rig.work()
-    await work.build()
-    begun = (await read_standing(rig.settings)).under_way
-    assert begun is not None
-    await record_generation(rig.settings, replace(begun, release="0.0.9"))
+    work, steps = await rig.built(12)
+    await record_generation(rig.settings, replace(await rig.under_way(), release="0.0.9"))
     for refused in (work.build(), work.swap()):
         with pytest.raises(StopProcess, match=r"begun by release 0\.0\.9"):
             await refused
