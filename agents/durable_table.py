@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import faust
+from faust.stores.rocksdb import Store
 from faust.types import EventT, FutureMessage
 
+from agents.table_files import TableFileOptions
 from tables.rows import is_head, supersedes
 
 
@@ -27,6 +29,12 @@ class DurableTable(faust.Table):
         super().__init__(*args, **kwargs)
         self._unpublished: list[FutureMessage] = []
         self.guards_heads = False
+
+    def _new_store(self) -> Any:
+        store = super()._new_store()
+        if isinstance(store, Store):
+            store.rocksdb_options = TableFileOptions(**store.options, use_rocksdict=store.use_rocksdict)
+        return store
 
     def send_changelog(
         self,

@@ -34,13 +34,14 @@ class ComponentSums:
 class Mixture:
     """Components of vectors with `dimension` values; rows are ordered by component id."""
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, room: int = 1) -> None:
+        """`room`: how many components it can take before its arrays grow."""
         self.dimension = dimension
         self.ids: list[int] = []
         self.counts: list[int] = []
         self.weights: list[int] = []
-        self._sums = np.zeros((8, dimension))
-        self._squares = np.zeros(8)  # S·S of each row
+        self._sums = np.zeros((room, dimension))
+        self._squares = np.zeros(room)  # S·S of each row
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -85,8 +86,9 @@ class Mixture:
         row = bisect.bisect_left(self.ids, sums.component)
         size = len(self.ids)
         if size == len(self._squares):
-            self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
-            self._squares = np.concatenate([self._squares, np.zeros_like(self._squares)])
+            more = 1 + size // 4  # a worker keeps many pets: room that is not used is paid for
+            self._sums = np.concatenate([self._sums, np.zeros((more, self.dimension))])
+            self._squares = np.concatenate([self._squares, np.zeros(more)])
         self._sums[row + 1 : size + 1] = self._sums[row:size].copy()
         self._squares[row + 1 : size + 1] = self._squares[row:size].copy()
         self.ids.insert(row, sums.component)

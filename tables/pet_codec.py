@@ -64,7 +64,7 @@ def pet_of(
     """Decode a pet: reads each referenced event row once, and every segment."""
     pet = Pet(
         pet_id,
-        Mixture(state.dimension),
+        Mixture(state.dimension, len(state.components) + 1),
         version=state.version,
         last_offset=state.last_offset,
         version_offset=state.version_offset,

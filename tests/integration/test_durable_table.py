@@ -94,3 +94,13 @@ def test_a_fresh_store_counts_from_the_changelogs_beginning(table: DurableTable)
     sent(table, 0)
     sent(table, 1)
     assert table.data.persisted_offset(CHANGELOG) == 1
+
+
+def test_large_rows_stand_apart_and_as_they_are(table: DurableTable, tmp_path: Path) -> None:
+    large, small = b"vectors " * 2_000, b"a head"
+    table.data._db_for_partition(0)[b"pet_1/i/1"] = large
+    table.data._db_for_partition(0)[b"pet_1/h"] = small
+    table.data._db_for_partition(0).close()
+    blobs = b"".join(path.read_bytes() for path in tmp_path.rglob("*.blob"))
+    assert large in blobs
+    assert small not in blobs
