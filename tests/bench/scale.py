@@ -49,7 +49,7 @@ _MILLI: Final = 1e3
 
 
 def run(console: Console, size: Size = SIZE, last: str = "swap") -> list[Report]:
-    """About 35 minutes at the full size on two cores, 20 GB of disk. `last`: the step to end with, of `STEPS`."""
+    """About 22 minutes at the full size on two cores, 20 GB of disk. `last`: the step to end with, of `STEPS`."""
     with rig({"KAFKA_PARTITIONS": str(PARTITIONS)}) as bench, Progress(console=console, transient=True) as progress:
         return asyncio.run(_Scale(bench, size, progress).run(last))
 
