@@ -19,6 +19,7 @@ from app.local.kafka import KafkaServer
 from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer, redis6_binary
 from app.local.server import EmbeddedServer
+from projections.migrate import upgrade
 from schemas.topics import Topics
 
 TEST_PARTITIONS: Final = 3
@@ -53,24 +54,48 @@ def redis6_server(server_root: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def postgres(server_root: Path) -> Iterator[PostgresServer]:
-    """PostgreSQL 18 with pgvector."""
-    yield from _running(PostgresServer(server_root / "postgres"))
+    """PostgreSQL 18 with pgvector. Its data need not outlive the machine's power."""
+    yield from _running(PostgresServer(server_root / "postgres", settings={"fsync": "off"}))
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: PostgresServer) -> str:
+    """The name of a database of `postgres` that is at the newest schema and empty, for copies."""
+    return migrated_template(postgres)
+
+
+def migrated_template(postgres: PostgresServer) -> str:
+    """Make a database with the newest schema, which nobody can connect to and change; returns its name."""
+    name = "migrated"
+    _run(_execute(postgres.url, f"CREATE DATABASE {name}"))
+    upgrade(_url_of(postgres, name))
+    _run(_execute(postgres.url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+    return name
 
 
 @pytest.fixture
-def database_url(postgres: PostgresServer) -> Iterator[str]:
-    """A fresh, empty database."""
-    with fresh_database(postgres) as url:
+def database_url(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterator[str]:
+    """A fresh database: empty, or at the newest schema when the test or a fixture of it asks for `migrated_url`."""
+    template = request.getfixturevalue("migrated") if "migrated_url" in request.fixturenames else None
+    with fresh_database(postgres, template) as url:
         yield url
 
 
+@pytest.fixture
+def migrated_url(database_url: str) -> str:
+    """`database_url`, whose database has the newest schema."""
+    return database_url
+
+
 @contextmanager
-def fresh_database(postgres: PostgresServer) -> Iterator[str]:
-    """The address of a new database, dropped at the end, whoever is still connected."""
+def fresh_database(postgres: PostgresServer, template: str | None = None) -> Iterator[str]:
+    """The address of a new database, empty or a copy of `template`; dropped at the end, whoever is still connected."""
     name = f"test_{uuid.uuid4().hex}"
-    _run(_execute(postgres.url, f"CREATE DATABASE {name}"))
+    # A copy of the files: the default would write all of them to the log of changes.
+    copied = f" TEMPLATE {template}" if template else ""
+    _run(_execute(postgres.url, f"CREATE DATABASE {name}{copied} STRATEGY file_copy"))
     try:
-        yield postgres.url.rpartition("/")[0] + f"/{name}"
+        yield _url_of(postgres, name)
     finally:
         _run(_execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)"))
 
@@ -90,6 +115,10 @@ def topics(kafka: KafkaServer) -> Iterator[Topics]:
     _run(_create_topics(kafka.bootstrap_servers, own))
     yield own
     _run(_delete_topics(kafka.bootstrap_servers, own.prefix))
+
+
+def _url_of(postgres: PostgresServer, database: str) -> str:
+    return postgres.url.rpartition("/")[0] + f"/{database}"
 
 
 def _running(server: ServerT) -> Iterator[ServerT]:

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Final
@@ -24,11 +25,20 @@ class PostgresServer(EmbeddedServer):
 
     Only the wheel's binaries are used: its own manager listens on a Unix socket, makes a system user and opens the
     folders above the data to everybody.
+
+    Args:
+        data_dir: its cluster, log and pid.
+        settings: of the server, besides its own.
+
     """
 
     name = "postgres"
     port_names: ClassVar[tuple[str, ...]] = ("postgres",)
     stop_signal = signal.SIGINT  # "fast": ends the sessions; SIGTERM would wait for them
+
+    def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(data_dir)
+        self._settings = dict(settings or {})
 
     @property
     def url(self) -> str:
@@ -68,6 +78,7 @@ class PostgresServer(EmbeddedServer):
             "max_connections": "200",
             # A page's first change behind a checkpoint logs the whole page, which is most of what a job writes.
             "wal_compression": "on",
+            **self._settings,
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         return [str(binaries() / "postgres"), "-D", str(self._cluster), *options]

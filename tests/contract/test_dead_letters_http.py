@@ -13,7 +13,6 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from app.local.kafka import KafkaServer
 from projections.dead_letters import RecordedAction, record_actions
-from projections.migrate import upgrade
 from schemas.commands import EmbedImages, decode_command
 from schemas.dead_letters import DeadLetterAction, action_id, decode_action
 from schemas.headers import header
@@ -28,9 +27,8 @@ SAID = {"who": "ann", "why": "storage is back"}
 
 
 @pytest.fixture
-def stores(database_url: str, redis_url: str, kafka: KafkaServer, topics: Topics) -> Stores:
-    upgrade(database_url)
-    return Stores(database_url, redis_url, kafka.bootstrap_servers, topics)
+def stores(migrated_url: str, redis_url: str, kafka: KafkaServer, topics: Topics) -> Stores:
+    return Stores(migrated_url, redis_url, kafka.bootstrap_servers, topics)
 
 
 @pytest.fixture
@@ -41,10 +39,9 @@ async def api(stores: Stores, tmp_path: Path) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def reading(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+async def reading(migrated_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
     """The API without Kafka: enough for what sends nothing."""
-    upgrade(database_url)
-    async with serving(Stores(database_url, redis_url, nowhere(), Topics("none.")), tmp_path) as running:
+    async with serving(Stores(migrated_url, redis_url, nowhere(), Topics("none.")), tmp_path) as running:
         yield running
 
 

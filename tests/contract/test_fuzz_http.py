@@ -30,7 +30,6 @@ from schemathesis.specs.openapi.checks import (
 from app.local.kafka import KafkaServer
 from projections.erasure import record_requests
 from projections.jobs import RecordedCommand, record_commands
-from projections.migrate import upgrade
 from schemas.commands import EmbedImages, PurgePet
 from schemas.ids import cluster_id
 from schemas.topics import Topics
@@ -74,10 +73,9 @@ READ: Final = (
 
 
 @pytest.fixture
-def base_url(database_url: str, redis_url: str, kafka: KafkaServer, topics: Topics, tmp_path: Path) -> Iterator[str]:
+def base_url(migrated_url: str, redis_url: str, kafka: KafkaServer, topics: Topics, tmp_path: Path) -> Iterator[str]:
     """The API's address; it runs in a thread of its own, because the generated requests block."""
-    upgrade(database_url)
-    with _running(Stores(database_url, redis_url, kafka.bootstrap_servers, topics), tmp_path) as url:
+    with _running(Stores(migrated_url, redis_url, kafka.bootstrap_servers, topics), tmp_path) as url:
         yield url
 
 

@@ -12,7 +12,6 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from app.local.kafka import KafkaServer
 from projections.cache import AnswerCache
-from projections.migrate import upgrade
 from schemas.commands import PURGE_PET_TYPE, PurgePet, decode_request
 from schemas.headers import header
 from schemas.topics import Topics
@@ -26,9 +25,8 @@ SAID = {"who": "ann", "why": "asked by the owner"}
 
 
 @pytest.fixture
-def stores(database_url: str, redis_url: str, kafka: KafkaServer, topics: Topics) -> Stores:
-    upgrade(database_url)
-    return Stores(database_url, redis_url, kafka.bootstrap_servers, topics)
+def stores(migrated_url: str, redis_url: str, kafka: KafkaServer, topics: Topics) -> Stores:
+    return Stores(migrated_url, redis_url, kafka.bootstrap_servers, topics)
 
 
 @pytest.fixture
@@ -39,10 +37,9 @@ async def api(stores: Stores, tmp_path: Path) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def reading(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+async def reading(migrated_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
     """The API without Kafka."""
-    upgrade(database_url)
-    async with serving(Stores(database_url, redis_url, nowhere(), Topics("none.")), tmp_path) as running:
+    async with serving(Stores(migrated_url, redis_url, nowhere(), Topics("none.")), tmp_path) as running:
         yield running
 
 

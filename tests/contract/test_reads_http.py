@@ -22,11 +22,10 @@ from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer
 from app.local.server import EmbeddedServer
 from projections.jobs import record_statuses
-from projections.migrate import upgrade
 from schemas.public import JobState, JobStatus
 from schemas.topics import Topics
 from schemas.versions import PetVersion
-from tests.conftest import fresh_database
+from tests.conftest import fresh_database, migrated_template
 from tests.contract.test_wire_http import ANSWER, PET, VERSION
 from tests.contract.web_rig import REDIS_CONNECTIONS, Api, Reply, Stores, nowhere, serving
 from tests.integration.bridge_rig import DEADLINE_S, eventually
@@ -45,23 +44,24 @@ STAMPEDE: Final = 60
 class Servers:
     postgres: PostgresServer
     redis: RedisServer
+    migrated: str
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     root = tmp_path_factory.mktemp("reads")
-    own = Servers(PostgresServer(root / "postgres"), RedisServer(root / "redis"))
-    own.postgres.start()
-    own.redis.start()
-    yield own
-    own.redis.stop()
-    own.postgres.stop()
+    postgres = PostgresServer(root / "postgres", settings={"fsync": "off"})
+    redis = RedisServer(root / "redis")
+    postgres.start()
+    redis.start()
+    yield Servers(postgres, redis, migrated_template(postgres))
+    redis.stop()
+    postgres.stop()
 
 
 @pytest.fixture
 async def api(servers: Servers, tmp_path: Path) -> AsyncIterator[Api]:
-    with fresh_database(servers.postgres) as url:
-        upgrade(url)
+    with fresh_database(servers.postgres, servers.migrated) as url:
         async with serving(Stores(url, servers.redis.url, nowhere(), Topics("none.")), tmp_path) as running:
             await running.redis.flushdb()
             yield running
@@ -70,8 +70,7 @@ async def api(servers: Servers, tmp_path: Path) -> AsyncIterator[Api]:
 @pytest.fixture
 async def patient(servers: Servers, tmp_path: Path) -> AsyncIterator[Api]:
     """An API that gives no store up, whatever else the machine has to do."""
-    with fresh_database(servers.postgres) as url:
-        upgrade(url)
+    with fresh_database(servers.postgres, servers.migrated) as url:
         stores = Stores(url, servers.redis.url, nowhere(), Topics("none."))
         async with serving(stores, tmp_path, cache_seconds=DEADLINE_S, store_seconds=DEADLINE_S) as running:
             await running.redis.flushdb()

@@ -17,7 +17,6 @@ from yarl import URL
 
 from app.local.kafka import KafkaServer
 from projections.jobs import RecordedCommand, record_commands, record_statuses
-from projections.migrate import upgrade
 from schemas.commands import EmbedImages
 from schemas.headers import header
 from schemas.ids import message_id
@@ -75,9 +74,8 @@ JOB = {
 
 
 @pytest.fixture
-def stores(database_url: str, redis_url: str, kafka: KafkaServer, topics: Topics) -> Stores:
-    upgrade(database_url)
-    return Stores(database_url, redis_url, kafka.bootstrap_servers, topics)
+def stores(migrated_url: str, redis_url: str, kafka: KafkaServer, topics: Topics) -> Stores:
+    return Stores(migrated_url, redis_url, kafka.bootstrap_servers, topics)
 
 
 @pytest.fixture

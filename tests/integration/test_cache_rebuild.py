@@ -18,7 +18,6 @@ from app.rebuild.cache import CacheRebuild
 from app.rebuild.place import Place
 from projections.answers import read_latest
 from projections.cache import AnswerCache
-from projections.migrate import upgrade
 from projections.postgres import apply_version
 from projections.shadow import runs
 from schemas.answers import encode_answer
@@ -62,11 +61,10 @@ class Stores:
 
 
 @pytest.fixture
-async def stores(database_url: str, redis_url: str) -> AsyncIterator[Stores]:
-    upgrade(database_url)
-    connection = await asyncpg.connect(database_url)
+async def stores(migrated_url: str, redis_url: str) -> AsyncIterator[Stores]:
+    connection = await asyncpg.connect(migrated_url)
     redis = Redis.from_url(redis_url)
-    made = Stores(database_url, connection, redis, AnswerCache(redis, namespace=NAMESPACE, ttl_seconds=600))
+    made = Stores(migrated_url, connection, redis, AnswerCache(redis, namespace=NAMESPACE, ttl_seconds=600))
     for number, pet in enumerate(PETS):
         album = Album(pet, seed=number)
         for _ in range(4):

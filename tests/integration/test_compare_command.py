@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from projections.migrate import upgrade
 from schemas.topics import Topics
 from tests.contract import web_rig
 from tests.contract.web_rig import Api, Stores, nowhere, serving
@@ -38,10 +37,9 @@ Command = Callable[..., Awaitable[Process]]
 
 
 @pytest.fixture
-async def api(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+async def api(migrated_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Api]:
     """Our API with pets 101, 102, 104 and 109."""
-    upgrade(database_url)
-    stores = Stores(database_url, redis_url, nowhere(), Topics("none."))
+    stores = Stores(migrated_url, redis_url, nowhere(), Topics("none."))
     async with serving(stores, tmp_path / "web") as running:
         members = [*(member(photo, 4) for photo in MANY), *(member(photo, -1, 0.0, "opened") for photo in LOOSE)]
         await running.project(

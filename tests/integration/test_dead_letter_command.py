@@ -23,7 +23,6 @@ from app.local.kafka import KafkaServer
 from app.local.ports import HOST, free_port
 from app.settings import Settings
 from projections.dead_letter_reader import DeadLetterRow, LetterFilter
-from projections.migrate import upgrade
 from projections.pool import create_pool
 from schemas.dead_letters import DeadLetterAction, decode_action
 from schemas.headers import timestamp
@@ -37,9 +36,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Any]:
-    upgrade(database_url)
-    async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
+async def pool(migrated_url: str) -> AsyncIterator[Any]:
+    async with create_pool(migrated_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
         yield opened
 
 

@@ -21,7 +21,6 @@ from app.rebuild.pet import PetRebuild
 from app.rebuild.place import Place
 from projections.answers import read_at, read_latest
 from projections.cache import AnswerCache
-from projections.migrate import upgrade
 from projections.postgres import SNAPSHOT_EVERY, apply_version
 from projections.queries import load
 from projections.rebuild_progress import ProgressBoard
@@ -78,13 +77,12 @@ class Rows:
 
 @pytest.fixture
 async def rows(
-    kafka: KafkaServer, topics: Topics, database_url: str, redis_url: str, tmp_path: Path
+    kafka: KafkaServer, topics: Topics, migrated_url: str, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[Rows]:
-    upgrade(database_url)
-    rig = FoldRig(kafka.bootstrap_servers, topics, database_url, tmp_path)
+    rig = FoldRig(kafka.bootstrap_servers, topics, migrated_url, tmp_path)
     await rig.prepare()
     await rig.publish(FACTS, pets=PETS)
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(migrated_url)
     redis = Redis.from_url(redis_url)
     made = Rows(rig, connection, AnswerCache(redis, namespace="t", ttl_seconds=600), redis_url)
     await made.project()

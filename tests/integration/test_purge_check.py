@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from app.local.kafka import KafkaServer
 from app.purges.check import Checked, check
 from app.settings import Settings
-from projections.migrate import upgrade
 from projections.pool import create_pool
 from schemas.commands import EMBED_IMAGES_TYPE, PURGE_PET_TYPE, EmbedImages
 from schemas.facts import ImagesRemoved
@@ -39,15 +38,14 @@ from tests.integration.purge_world import (
 
 @pytest.fixture
 def environment(
-    kafka: KafkaServer, topics: Topics, database_url: str, redis_url: str, tmp_path: Path
+    kafka: KafkaServer, topics: Topics, migrated_url: str, redis_url: str, tmp_path: Path
 ) -> dict[str, str]:
-    return settings_of(kafka.bootstrap_servers, topics.prefix, database_url, redis_url, tmp_path / "state")
+    return settings_of(kafka.bootstrap_servers, topics.prefix, migrated_url, redis_url, tmp_path / "state")
 
 
 @pytest.fixture
 async def world(environment: dict[str, str]) -> AsyncIterator[World]:
     settings = Settings(**{name.lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
-    upgrade(environment["DATABASE_URL"])
     redis: Any = Redis.from_url(environment["REDIS_URL"])
     async with create_pool(
         environment["DATABASE_URL"], size=4, statement_timeout_ms=20_000, ssl_mode="disable"

@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from app.local.kafka import KafkaServer
 from app.local.ports import HOST, free_port
 from app.partitions import partition_of
-from projections.migrate import upgrade
 from projections.pool import create_pool
 from projections.purges import PurgeRecords
 from schemas.commands import PurgePet, decode_request
@@ -32,9 +31,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Any]:
-    upgrade(database_url)
-    async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
+async def pool(migrated_url: str) -> AsyncIterator[Any]:
+    async with create_pool(migrated_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
         yield opened
 
 

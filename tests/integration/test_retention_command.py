@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from app.local.ports import HOST, free_port
-from projections.migrate import upgrade
 from projections.pool import create_pool
 from tests.integration.app_command import run_app
 from tests.integration.projections.test_retention import START, VERSIONS, grow, versions_of
@@ -20,9 +19,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Any]:
-    upgrade(database_url)
-    async with create_pool(database_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
+async def pool(migrated_url: str) -> AsyncIterator[Any]:
+    async with create_pool(migrated_url, size=2, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
         yield opened
 
 

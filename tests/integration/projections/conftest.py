@@ -9,15 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from projections.cache import AnswerCache
-from projections.migrate import upgrade
 from projections.pool import create_pool
 from projections.reader import ClusterReader
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Any]:
-    upgrade(database_url)
-    async with create_pool(database_url, size=8, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
+async def pool(migrated_url: str) -> AsyncIterator[Any]:
+    async with create_pool(migrated_url, size=8, statement_timeout_ms=20_000, ssl_mode="disable") as opened:
         yield opened
 
 

@@ -16,7 +16,6 @@ import pytest
 
 from app.local.postgres import PostgresServer
 from projections.cursors import INT64_MAX
-from projections.migrate import upgrade
 from projections.queries import load
 from projections.urls import driver_url
 from tests.conftest import fresh_database
@@ -95,10 +94,9 @@ TABLES: Final = {"pet_clusters", "cluster_members", "cluster_heroes", "cluster_s
 
 
 @pytest.fixture(scope="module")
-def filled_url(postgres: PostgresServer) -> Iterator[str]:
+def filled_url(postgres: PostgresServer, migrated: str) -> Iterator[str]:
     """A database of 200 small pets and a big one, for all tests of this module."""
-    with fresh_database(postgres) as url:
-        upgrade(url)
+    with fresh_database(postgres, migrated) as url:
         yield url
 
 

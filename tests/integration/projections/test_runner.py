@@ -244,7 +244,7 @@ async def test_a_missing_grant_stops_the_process(rig: Rig, pool: Any, database_u
 
 
 async def test_while_postgres_is_away_the_projector_is_not_ready_and_goes_on_later(rig: Rig, tmp_path: Path) -> None:
-    own = PostgresServer(tmp_path / "postgres")
+    own = PostgresServer(tmp_path / "postgres", settings={"fsync": "off"})
     own.start()
     upgrade(own.url)
     try:
