@@ -12,7 +12,7 @@ from faust.cli import argument, option
 
 from app.commands.command import SettingsCommand
 from app.commands.operator import operator
-from app.purges.console import Request
+from app.purges.request import Request
 from app.settings import Settings
 from app.telemetry.logging import configure_command_logging
 from projections.dead_letters import MAX_WHO

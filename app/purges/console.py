@@ -6,7 +6,6 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
@@ -20,6 +19,7 @@ from app.clients import open_pool, open_redis
 from app.purges.check import Checked, check
 from app.purges.desk import PurgeDesk, make_purge_id
 from app.purges.known import is_known
+from app.purges.request import Request
 from app.sender import Sender
 from app.settings import Settings
 from projections.purges import PurgeRecords, PurgeRow
@@ -31,20 +31,6 @@ WAIT_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.2
 PIPE_WIDTH: Final = 240
 """Columns of a table that goes into a file or a pipe, so that nothing is folded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The command line, parsed."""
-
-    pet_id: str
-    who: str
-    why: str
-    purge_id: str | None
-    wait: bool
-    check: bool
-    even_unknown: bool
-    as_json: bool
 
 
 async def run(settings: Settings, request: Request, out: TextIO) -> int:

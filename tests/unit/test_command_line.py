@@ -142,6 +142,13 @@ def test_the_help_lists_our_commands_whole_and_none_of_fausts() -> None:
         assert other not in command_line.commands
 
 
+def test_the_help_waits_for_no_client_and_no_array_library() -> None:
+    heavy = ("numpy", "redis", "aiokafka", "asyncpg", "sqlalchemy", "rocksdict", "onnxruntime", "PIL")
+    asked = f"import sys, app.__main__; print(*sorted(set(sys.modules) & set({heavy})))"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_the_version_is_the_projects(tmp_path: Path) -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
     shown = CliRunner().invoke(command_line, ["--version"])
