@@ -15,7 +15,7 @@ import pytest
 import redis
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from app.local.kafka import KafkaServer
+from app.local.kafka import SHORT_LIVED, KafkaServer
 from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer, redis6_binary
 from app.local.server import EmbeddedServer
@@ -37,7 +37,7 @@ def server_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def kafka(server_root: Path) -> Iterator[KafkaServer]:
     """A one-node Kafka 4.1."""
-    yield from _running(KafkaServer(server_root / "kafka"))
+    yield from _running(KafkaServer(server_root / "kafka", java_options=SHORT_LIVED))
 
 
 @pytest.fixture(scope="session")

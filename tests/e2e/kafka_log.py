@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -46,10 +45,6 @@ def opened(record: ConsumerRecord, keys: Keys) -> ConsumerRecord:
 
 async def read_topic(bootstrap_servers: str, topic: str) -> list[ConsumerRecord]:
     """All records of a topic up to its ends at the time of the call, partition by partition."""
-    return [record async for record in _records(bootstrap_servers, topic)]
-
-
-async def _records(bootstrap_servers: str, topic: str) -> AsyncIterator[ConsumerRecord]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers, enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -57,12 +52,21 @@ async def _records(bootstrap_servers: str, topic: str) -> AsyncIterator[Consumer
     try:
         await consumer._client.add_topic(topic)
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        for partition in partitions:
-            consumer.assign([partition])
-            end = (await consumer.end_offsets([partition]))[partition]
-            while await consumer.position(partition) < end:
-                for batch in (await consumer.getmany(timeout_ms=500)).values():
-                    for record in batch:
-                        yield record
+        # Asked before anything is fetched: the broker would answer only behind a fetch that waits for more to come.
+        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        filled = [partition for partition in partitions if begins[partition] < ends[partition]]
+        return await _records(consumer, filled, ends) if filled else []
     finally:
         await consumer.stop()
+
+
+async def _records(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], ends: dict[TopicPartition, int]
+) -> list[ConsumerRecord]:
+    found: dict[TopicPartition, list[ConsumerRecord]] = {partition: [] for partition in partitions}
+    consumer.assign(partitions)
+    for partition in partitions:
+        while await consumer.position(partition) < ends[partition]:
+            for polled, batch in (await consumer.getmany(timeout_ms=500)).items():
+                found[polled] += [record for record in batch if record.offset < ends[polled]]
+    return [record for records in found.values() for record in records]

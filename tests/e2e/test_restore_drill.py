@@ -20,7 +20,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from redis.asyncio import Redis
 
-from app.local.kafka import KafkaServer
+from app.local.kafka import SHORT_LIVED, KafkaServer
 from app.local.postgres import PostgresServer, binaries
 from app.local.redis import RedisServer
 from app.progress import Display
@@ -136,7 +136,7 @@ def own_postgres(tmp_path: Path) -> Iterator[PostgresServer]:
 @pytest.fixture
 def second_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
     """A brand-new, empty Kafka; started by the test."""
-    server = KafkaServer(tmp_path / "kafka-2")
+    server = KafkaServer(tmp_path / "kafka-2", java_options=SHORT_LIVED)
     yield server
     server.stop()
 

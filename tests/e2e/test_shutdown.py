@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.local.kafka import KafkaServer
+from app.local.kafka import SHORT_LIVED, KafkaServer
 from app.local.ports import HOST
 from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer
@@ -126,7 +126,7 @@ async def test_a_worker_that_cannot_finish_is_ended_and_loses_nothing(
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[KafkaServer]:
     """A broker of this test's own: it dies."""
-    server = KafkaServer(tmp_path / "kafka")
+    server = KafkaServer(tmp_path / "kafka", java_options=SHORT_LIVED)
     server.start()
     yield server
     server.stop()

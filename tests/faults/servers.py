@@ -16,7 +16,7 @@ from typing import Final
 import asyncpg
 import redis
 
-from app.local.kafka import KafkaServer
+from app.local.kafka import SHORT_LIVED, KafkaServer
 from app.local.ports import free_run
 from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer
@@ -41,7 +41,7 @@ class Servers:
     """Call `start`, use, `stop`."""
 
     def __init__(self, root: Path, ports: list[int]) -> None:
-        self.kafka = KafkaServer(root / "kafka")
+        self.kafka = KafkaServer(root / "kafka", java_options=SHORT_LIVED)
         self.jobs_redis = RedisServer(root / "redis-jobs")
         self.cache_redis = RedisServer(root / "redis-cache")
         self.postgres = PostgresServer(root / "postgres")

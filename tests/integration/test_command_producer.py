@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.local.kafka import KafkaServer
+from app.local.kafka import SHORT_LIVED, KafkaServer
 from app.views.producer import CommandProducer
 from app.views.services import KafkaUnavailable
 from schemas.commands import EmbedImages
@@ -31,7 +31,7 @@ async def until_connected(producer: CommandProducer) -> None:
 
 
 async def test_submits_fail_while_the_broker_is_away_and_work_again_after(tmp_path: Path) -> None:
-    server, topics = KafkaServer(tmp_path / "kafka"), Topics("p.")
+    server, topics = KafkaServer(tmp_path / "kafka", java_options=SHORT_LIVED), Topics("p.")
     server.start()
     producer = CommandProducer(
         server.bootstrap_servers, topics, timeout=1.0, clock=lambda: datetime.now(UTC), client_id="test"
@@ -59,7 +59,7 @@ async def test_submits_fail_while_the_broker_is_away_and_work_again_after(tmp_pa
 
 
 async def test_stopping_ends_while_the_broker_is_away_with_work_unconfirmed(tmp_path: Path) -> None:
-    server, topics = KafkaServer(tmp_path / "kafka"), Topics("p.")
+    server, topics = KafkaServer(tmp_path / "kafka", java_options=SHORT_LIVED), Topics("p.")
     server.start()
     producer = CommandProducer(
         server.bootstrap_servers, topics, timeout=DEADLINE_SECONDS, clock=lambda: datetime.now(UTC), client_id="test"

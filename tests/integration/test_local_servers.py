@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownTopicOrPartitionError
 
-from app.local.kafka import KafkaServer
+from app.local.kafka import SHORT_LIVED, KafkaServer
 from app.local.kafka_jars import ChecksumError, JarLock, fetch, jar_name, user_cache
 from app.local.ports import PortBook, free_port, free_run, is_free
 from app.local.postgres import PostgresServer
@@ -108,7 +108,7 @@ def test_kafka_keeps_its_data_and_moves_only_the_port_that_is_taken(tmp_path: Pa
         finally:
             await consumer.stop()
 
-    server = KafkaServer(tmp_path)
+    server = KafkaServer(tmp_path, java_options=SHORT_LIVED)
     with started(server):
         first = dict(server.ports)
         asyncio.run(write(server.bootstrap_servers))
