@@ -49,7 +49,7 @@ class LogOffsets:
         found = await self._admin.list_consumer_group_offsets(group, partitions=list(asked))
         offsets = {tp: found[tp].offset for tp in asked if tp in found and found[tp].offset >= 0}
         missing = [tp for tp in asked if tp not in offsets]
-        return offsets | (await self._consumer.beginning_offsets(missing) if missing else {})
+        return offsets | await self.begins(missing)
 
     async def members(self, group: str) -> list[str]:
         """The ids of the group's members, of static ones their name and a suffix; empty when nobody is in it."""
@@ -61,10 +61,22 @@ class LogOffsets:
 
     async def ends(self, asked: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The next offset that each partition will give."""
-        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(asked)) if asked else {}
+        if not asked:
+            return {}
+        self._learn(asked)
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(list(asked))
         return ends
 
     async def begins(self, asked: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The first offset that each partition still has, or will give."""
-        begins: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(asked)) if asked else {}
+        if not asked:
+            return {}
+        self._learn(asked)
+        begins: dict[TopicPartition, int] = await self._consumer.beginning_offsets(list(asked))
         return begins
+
+    def _learn(self, asked: Collection[TopicPartition]) -> None:
+        # Has the client ask now who leads them: of a topic that it does not know it finds out only at its next try, a
+        # tenth of a second later. Paused, since an answer would come only behind a fetch that waits for records.
+        self._consumer.assign(list(asked))
+        self._consumer.pause(*asked)
