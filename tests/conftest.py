@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from projections.migrate import upgrade
 from schemas.topics import Topics
 
 TEST_PARTITIONS: Final = 3
+TOPICS_SECONDS: Final = 30.0
 
 ServerT = TypeVar("ServerT", bound=EmbeddedServer)
 ResultT = TypeVar("ResultT")
@@ -151,6 +153,11 @@ async def _create_topics(bootstrap_servers: str, topics: Topics) -> None:
             [NewTopic(topic.name, TEST_PARTITIONS, 1, topic_configs=topic.configs()) for topic in topics.all()]
         )
         assert all(error == 0 for _name, error, *_ in answer.topic_errors), answer
+        # The controller has made them; the broker hears of it a moment later.
+        names, deadline = [topic.name for topic in topics.all()], time.monotonic() + TOPICS_SECONDS
+        while not all(row["error_code"] == 0 and row["partitions"] for row in await admin.describe_topics(names)):
+            assert time.monotonic() < deadline, f"the broker does not know of {names}"
+            await asyncio.sleep(0.01)
     finally:
         await admin.close()
 
