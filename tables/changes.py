@@ -10,6 +10,7 @@ from schemas.facts import JobContext, Policy
 from schemas.ids import UNCLUSTERED
 from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
 from tables.engines import Merge
+from tables.faces import Face, face_of
 from tables.pet import HEROES_SHOWN, Group, Listed, Pet, Waiting
 
 
@@ -43,7 +44,7 @@ class Changes:
 
 def absorb(pet: Pet, changes: Changes, merge: Merge, policy: Policy) -> None:
     """Let the target's group take the source's, as the mixture has done with their vectors."""
-    source, target = pet.groups.pop(merge.source), pet.groups[merge.target]
+    source, target = pet.drop(merge.source), pet.groups[merge.target]
     changes.touched.discard(merge.source)
     changes.touched.add(merge.target)
     changes.merges.append((merge.source, merge.target))
@@ -54,7 +55,7 @@ def absorb(pet: Pet, changes: Changes, merge: Merge, policy: Policy) -> None:
     if len(numbers) == 2:
         kept, gone = numbers
         pet.aliases[gone] = changes.merged[gone] = kept
-    target.number = numbers[0] if numbers else UNCLUSTERED
+    pet.assign(merge.target, numbers[0] if numbers else UNCLUSTERED)
     target.waiting += source.waiting
     target.list_members(source.members, member_limit(policy))
     target.offer_heroes(source.heroes)
@@ -110,7 +111,8 @@ def build_version(pet: Pet, changes: Changes, job: JobContext, at: Position) -> 
     members = tuple(
         msgspec.structs.replace(m, cluster=_successor(changes, m.cluster)) for m in changes.members.values()
     )
-    standing = [_cluster_change(pet, c, pet.groups[c]) for c in changes.touched if pet.groups[c].number >= 0]
+    numbers = {pet.clusters.number(component) for component in changes.touched} - {UNCLUSTERED}
+    standing = [_cluster_change(face_of(pet, number)) for number in numbers]
     ended = [ClusterChange(gone, "", 0, 0.0, (), _successor(changes, gone)) for gone in changes.merged]
     return PetVersion(
         pet_id=pet.pet_id,
@@ -124,7 +126,7 @@ def build_version(pet: Pet, changes: Changes, job: JobContext, at: Position) -> 
         max_cluster_size=at.policy.max_cluster_size,
         members=members,
         clusters=tuple(sorted([*standing, *ended], key=lambda c: c.number)),
-        cluster_count=sum(g.number >= 0 for g in pet.groups.values()),
+        cluster_count=len(pet.clusters),
         image_count=pet.image_count,
         unclustered_count=pet.unclustered_count,
         coverage=pet.coverage,
@@ -138,11 +140,9 @@ def _successor(changes: Changes, number: int) -> int:
     return number
 
 
-def _cluster_change(pet: Pet, component: int, group: Group) -> ClusterChange:
-    heroes = tuple(Hero(h.image_id, h.quality) for h in group.heroes[:HEROES_SHOWN])
-    return ClusterChange(
-        group.number, group.label(), pet.mixture.count(component), pet.mixture.tightness(component), heroes
-    )
+def _cluster_change(face: Face) -> ClusterChange:
+    heroes = tuple(Hero(h.image_id, h.quality) for h in face.heroes[:HEROES_SHOWN])
+    return ClusterChange(face.number, face.label, face.member_count, face.tightness, heroes)
 
 
 def listed(image: Waiting) -> Listed:

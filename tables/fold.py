@@ -172,7 +172,7 @@ def place(
     done = engine_of(policy)(pet.mixture, values, pet.next_component, policy)
     runner_up = UNCLUSTERED if done.runner_up is None else pet.groups[done.runner_up].number
     if done.evicted is not None:
-        del pet.groups[done.evicted]
+        pet.drop(done.evicted)
         changes.touched.discard(done.evicted)
     image = msgspec.structs.replace(image, score=done.score)
     pet.unclustered_count += 1
@@ -186,6 +186,7 @@ def place(
         rescore_founder(pet.groups[done.joined], done.founder_score)
     for merge in done.merges:
         absorb(pet, changes, merge, policy)
+    pet.clusters.grew(done.component, values)
     group = pet.groups[done.component]
     group.waiting.append(image)
     group.list_members([listed(image)], member_limit(policy))
@@ -195,16 +196,17 @@ def place(
     changes.members[image.image_id] = change_of(
         image, UNCLUSTERED, "opened" if done.opened else "joined", runner_up, done.runner_up_score
     )
-    _number(pet, changes, group, pet.mixture.count(done.component), policy)
+    _number(pet, changes, done.component, policy)
     return image, done.component
 
 
-def _number(pet: Pet, changes: Changes, group: Group, count: int, policy: Policy) -> None:
-    """Make a group a cluster once it is large enough, and move who waited into it."""
+def _number(pet: Pet, changes: Changes, component: int, policy: Policy) -> None:
+    """Make a component a cluster once it is large enough, and move who waited into it."""
+    group = pet.groups[component]
     if group.number == UNCLUSTERED:
-        if count < policy.min_cluster_size:
+        if pet.mixture.count(component) < policy.min_cluster_size:
             return
-        group.number = pet.next_cluster
+        pet.assign(component, pet.next_cluster)
         pet.next_cluster += 1
     promote(pet, changes, group)
 

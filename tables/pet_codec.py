@@ -88,6 +88,7 @@ def pet_of(
         pet.groups[component] = Group(
             found.number, list(found.members), list(found.heroes), dict(found.votes), list(found.waiting)
         )
+        pet.clusters.put(component, found.number)
     for part in [*map(segment, state.segments), state.tail]:
         pet.folded.update((model, image_id) for model, image_ids in part.images for image_id in image_ids)
         pet.ended.update(part.jobs)

@@ -15,6 +15,7 @@ import msgspec
 from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
 from tables.changes import Changes, change_of
+from tables.clusters import Clusters
 from tables.mixture import Mixture
 from tables.pet import Group, Pet, Waiting
 from tables.rows import UNFOLDED, ImageRow, PlacedImage
@@ -69,7 +70,7 @@ def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Cha
     before = {image_id: album.number(image_id, pet.groups) for image_id in album.order}
     old_numbers = {g.number for g in pet.groups.values()} - {UNCLUSTERED}
     aliases, first_number = pet.aliases, pet.next_cluster
-    pet.groups, pet.aliases, pet.mixture = {}, {}, Mixture(pet.mixture.dimension)
+    pet.groups, pet.aliases, pet.mixture, pet.clusters = {}, {}, Mixture(pet.mixture.dimension), Clusters()
     pet.image_count, pet.unclustered_count = len(album.order), 0
     scratch, placed = Changes(), {}
     width = next((len(image.vector) for image in album.vectors.values()), 0)
@@ -83,9 +84,7 @@ def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Cha
         placed[image_id] = place(pet, scratch, _waiting(image), image.vector, votes, policy)[1]
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
-    provisional = {c: g.number for c, g in pet.groups.items() if g.number != UNCLUSTERED}
-    _renumber(pet, now, before)
-    renamed = {number: pet.groups[c].number for c, number in provisional.items()}
+    renamed = _renumber(pet, now, before)
     changes = Changes(touched=set(pet.groups), reclustered=True)
     for change in scratch.members.values():
         cluster = renamed.get(_follow(scratch.merged, change.cluster), UNCLUSTERED)
@@ -110,23 +109,33 @@ def _follow(parents: dict[int, int], key: int) -> int:
     return key
 
 
-def _renumber(pet: Pet, now: dict[str, int], before: dict[str, int]) -> None:
-    """Give the new clusters their old numbers back: largest overlap first, ties to the lowest number and component."""
+def _renumber(pet: Pet, now: dict[str, int], before: dict[str, int]) -> dict[int, int]:
+    """Give the new clusters their old numbers back: largest overlap first, ties to the lowest number and component.
+
+    Returns each cluster's new number by the one that it had until now.
+    """
+    clusters = pet.clusters
     overlap = Counter(
-        (component, before[image_id])
+        (clusters.number(component), before[image_id])
         for image_id, component in now.items()
-        if before[image_id] != UNCLUSTERED and component in pet.groups
+        if before[image_id] != UNCLUSTERED and clusters.number(component) != UNCLUSTERED
     )
-    numbered = {c for c, g in pet.groups.items() if g.number != UNCLUSTERED}
-    taken: dict[int, int] = {}
-    for (component, number), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0][1], item[0][0])):
-        if component in numbered and component not in taken and number not in taken.values():
-            taken[component] = number
-    for component in sorted(numbered):
-        if component not in taken:
-            taken[component] = pet.next_cluster
+    first = {number: clusters.components(number)[0] for number in clusters.numbers()}
+    renamed: dict[int, int] = {}
+    given: set[int] = set()
+    for (new, old), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0][1], first[item[0][0]])):
+        if new not in renamed and old not in given:
+            renamed[new] = old
+            given.add(old)
+    for new in sorted(first, key=lambda number: first[number]):
+        if new not in renamed:
+            renamed[new] = pet.next_cluster
             pet.next_cluster += 1
-        pet.groups[component].number = taken[component]
+    pet.clusters = Clusters()
+    for component, group in pet.groups.items():
+        if group.number != UNCLUSTERED:
+            pet.assign(component, renamed[group.number])
+    return renamed
 
 
 def _retire(pet: Pet, changes: Changes, before: dict[str, int], ended: set[int]) -> None:

@@ -40,7 +40,7 @@ class Placement:
     `score`: its cosine to the direction, itself included. `founder_score`: when it joined a component of one vector,
     that vector's cosine to the direction then, else None. `runner_up`: the
     second-best component at the time of choice (it may have merged since), or None. `evicted`: a component that was
-    dropped to stay within the policy's bound, or None.
+    dropped to stay within the policy's bound, or None. `near`: components that the vector may be grouped with.
     """
 
     joined: int
@@ -52,6 +52,7 @@ class Placement:
     runner_up_score: float = 0.0
     merges: tuple[Merge, ...] = ()
     evicted: int | None = None
+    near: tuple[int, ...] = ()
 
 
 class Engine(Protocol):
