@@ -12,6 +12,7 @@ from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
 from tables.engines import Merge
 from tables.faces import Face, face_of
 from tables.pet import HEROES_SHOWN, Group, Listed, Pet, Waiting
+from tables.vectors import Floats
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,31 @@ class Position:
     key_id: str = ""
 
 
+@dataclass(frozen=True)
+class Placed:
+    """An image that lies in a component, with its vector, shape (d,)."""
+
+    image: Waiting
+    component: int
+    vector: Floats
+
+
 @dataclass
 class Changes:
-    """What an event changed so far. `touched`: living components whose row is out of date."""
+    """What an event changed so far. `touched`: living components whose row is out of date.
+
+    `merged`: ended cluster → the one that it ended in. `merges`: the same of components. `moves`: (component, cluster
+    that it left, cluster that it came to). `placed`: images to be scored once the clusters stand, for engines that
+    regroup; `near`: components that these may be grouped with.
+    """
 
     members: dict[str, MemberChange] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     merged: dict[int, int] = field(default_factory=dict)
     merges: list[tuple[int, int]] = field(default_factory=list)
+    moves: list[tuple[int, int, int]] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
+    near: set[int] = field(default_factory=set)
     reclustered: bool = False
 
     def __bool__(self) -> bool:

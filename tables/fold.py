@@ -18,6 +18,7 @@ from schemas.ids import UNCLUSTERED
 from tables import jobs
 from tables.changes import (
     Changes,
+    Placed,
     Position,
     absorb,
     build_version,
@@ -28,6 +29,7 @@ from tables.changes import (
     rescore_founder,
 )
 from tables.engines import LOOSE, engine_of
+from tables.grouping import has_grown, score, settle
 from tables.mixture import Mixture
 from tables.outputs import Output, snapshot, updated_output, version_output
 from tables.pet import Group, Pet, Waiting, waiting_of
@@ -98,6 +100,9 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         if not known:
             pet.folded.add((result.model, image.image_id))
             result.folded.append(image.image_id)
+    _group(pet, changes, at.policy)
+    if changes.placed:
+        row = msgspec.structs.replace(row, images=[_scored(image, changes) for image in row.images])
     before = jobs.settle(pet, fact, result.model, placed=len(result.folded))
     has_album = row.model == pet.model and pet.image_count > 0
     changes.reclustered |= before.ended and replaces and (bool(row.images) or has_album)
@@ -169,7 +174,8 @@ def place(
     values = dequantize(vector)
     if not len(pet.mixture) and pet.mixture.dimension != len(values):
         pet.mixture = Mixture(len(values))
-    done = engine_of(policy)(pet.mixture, values, pet.next_component, policy)
+    engine = engine_of(policy)
+    done = engine.place(pet.mixture, values, pet.next_component, policy)
     runner_up = UNCLUSTERED if done.runner_up is None else pet.groups[done.runner_up].number
     if done.evicted is not None:
         pet.drop(done.evicted)
@@ -189,15 +195,46 @@ def place(
     pet.clusters.grew(done.component, values)
     group = pet.groups[done.component]
     group.waiting.append(image)
-    group.list_members([listed(image)], member_limit(policy))
-    group.offer_heroes([listed(image)])
     group.vote(votes)
     changes.touched.add(done.component)
     changes.members[image.image_id] = change_of(
         image, UNCLUSTERED, "opened" if done.opened else "joined", runner_up, done.runner_up_score
     )
-    _number(pet, changes, done.component, policy)
+    if engine.regroup is None:
+        group.list_members([listed(image)], member_limit(policy))
+        group.offer_heroes([listed(image)])
+        _number(pet, changes, done.component, policy)
+    else:
+        pet.unclustered_count -= group.number != UNCLUSTERED
+        changes.placed.append(Placed(image, done.component, values))
+        changes.near.update(done.near)
     return image, done.component
+
+
+def _group(pet: Pet, changes: Changes, policy: Policy) -> None:
+    """Behind an event's images, for engines that regroup: group anew what they touched, and score them."""
+    engine = engine_of(policy)
+    if engine.regroup is None or not changes.placed:
+        return
+    if has_grown(pet.image_count - len(changes.placed), pet.image_count):
+        group_all(pet, changes, policy)
+        return
+    settle(pet, changes, engine.regroup(pet.mixture, pet.clusters, changes.touched, changes.near, policy), policy)
+    score(pet, changes, policy)
+
+
+def group_all(pet: Pet, changes: Changes, policy: Policy) -> None:
+    """As `_group`, of all components: of an album that has grown, or that is folded anew."""
+    engine = engine_of(policy)
+    if engine.regroup_all is not None and changes.placed:
+        settle(pet, changes, engine.regroup_all(pet.mixture, policy), policy)
+        score(pet, changes, policy)
+
+
+def _scored(image: PlacedImage, changes: Changes) -> PlacedImage:
+    """The image with the score that it was given once the clusters stood."""
+    change = changes.members.get(image.image_id)
+    return image if change is None else msgspec.structs.replace(image, score=change.score)
 
 
 def _number(pet: Pet, changes: Changes, component: int, policy: Policy) -> None:
@@ -216,7 +253,7 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     lie.
     """
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
-    done, lies = recluster(pet, album, at.policy, place)
+    done, lies = recluster(pet, album, at.policy, place, group_all)
     changes.members, changes.touched, changes.merged = done.members, done.touched, done.merged
     changes.reclustered = True
     return msgspec.structs.replace(row, merges=[], recluster=lies)

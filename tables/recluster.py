@@ -21,6 +21,7 @@ from tables.pet import Group, Pet, Waiting
 from tables.rows import UNFOLDED, ImageRow, PlacedImage
 
 Place = Callable[[Pet, Changes, Waiting, bytes, dict[str, int], Policy], tuple[Waiting, int]]
+GroupAll = Callable[[Pet, Changes, Policy], None]
 
 
 @dataclass
@@ -61,7 +62,9 @@ class Album:
         return UNCLUSTERED if group is None else group.number
 
 
-def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Changes, list[tuple[str, int]]]:
+def recluster(
+    pet: Pet, album: Album, policy: Policy, place: Place, group_all: GroupAll
+) -> tuple[Changes, list[tuple[str, int]]]:
     """Fold `album` into a new mixture of `pet`, in place. Returns the changes and where each image lies now.
 
     A new component takes over the old number with which it shares most images, each number once; others get new
@@ -82,6 +85,7 @@ def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Cha
             continue
         votes = dict.fromkeys(album.labels[image_id], 1)
         placed[image_id] = place(pet, scratch, _waiting(image), image.vector, votes, policy)[1]
+    group_all(pet, scratch, policy)
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
     renamed = _renumber(pet, now, before)

@@ -23,7 +23,7 @@ _INCREMENT: Final = 1442695040888963407
 
 
 def sketch(values: Floats) -> Floats:
-    """The sketch, shape (`WIDTH`,), of integer-valued `values`, shape (d,). Of up to `WIDTH` values: they themselves."""
+    """The sketch, shape (`WIDTH`,), of integer-valued `values`, shape (d,): they themselves up to `WIDTH` of them."""
     dimension = len(values)
     if dimension <= WIDTH:
         short: Floats = np.zeros(WIDTH)

@@ -6,11 +6,13 @@ version beside it, entered in `engine_of`; tests/replay holds a golden digest fo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from schemas.errors import StopProcess
 from schemas.facts import Policy
+from tables.clusters import Clusters
 from tables.mixture import Mixture
 from tables.vectors import Floats
 
@@ -55,10 +57,10 @@ class Placement:
     near: tuple[int, ...] = ()
 
 
-class Engine(Protocol):
+class Place(Protocol):
     """Places one vector, shape (d,) integer-valued, into a mixture and changes the mixture accordingly.
 
-    `next_component` is the id to use when it opens a component. Must be deterministic and cost O(components * d).
+    `next_component` is the id to use when it opens a component. Must be deterministic.
     """
 
     def __call__(self, mixture: Mixture, vector: Floats, next_component: int, policy: Policy) -> Placement:
@@ -66,14 +68,43 @@ class Engine(Protocol):
         ...
 
 
+class Regroup(Protocol):
+    """Says which components belong together, of those that `touched` and `near` have to do with; changes nothing.
+
+    The groups are disjoint, and hold every component of each cluster of which they hold one.
+    """
+
+    def __call__(
+        self, mixture: Mixture, clusters: Clusters, touched: Iterable[int], near: Iterable[int], policy: Policy
+    ) -> list[list[int]]:
+        """The groups; see the class."""
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What the fold needs of an engine. One without `regroup` makes each large enough component a cluster.
+
+    `regroup_all`: the groups of all components, asked for each time that an album has grown by half, and when it is
+    folded anew.
+    """
+
+    place: Place
+    regroup: Regroup | None = None
+    regroup_all: Callable[[Mixture, Policy], list[list[int]]] | None = None
+
+
 def engine_of(policy: Policy) -> Engine:
     """The engine that a policy names; a new one is entered here.
 
     Raises StopProcess when this release does not have it: folding on by another one would give other versions.
     """
-    from tables.engines.leader_merge_1 import place as leader_merge_1
+    from tables.engines import leader_merge_1, mixture_1
 
-    engines: dict[tuple[str, int], Engine] = {("leader-merge", 1): leader_merge_1}
+    engines: dict[tuple[str, int], Engine] = {
+        ("leader-merge", 1): Engine(leader_merge_1.place),
+        ("mixture", 1): Engine(mixture_1.place, mixture_1.regroup, mixture_1.regroup_all),
+    }
     try:
         return engines[policy.engine, policy.engine_version]
     except KeyError:

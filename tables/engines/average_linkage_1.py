@@ -21,7 +21,7 @@ def link(
 
     `totals`: sums of the units, shape (k, d), integer-valued; `weights`: vectors in each, shape (k,). `apart`: which
     units must not come together, shape (k, k), symmetric. Returns the groups, as rising rows, the group of row 0 first.
-    Of equally similar pairs the one with the lowest row is merged first. O(k²·d) for the dots, about O(k²) for the rest.
+    Of equally similar pairs the one with the lowest row is merged first. O(k²·d) for the dots, about O(k²) else.
     """
     size = len(totals)
     groups = [[row] for row in range(size)]

@@ -7,8 +7,7 @@ Photos gather in tight components, and components in clusters:
 2. Behind each event, the clusters near to what it touched are taken apart into their components, and those are linked
    anew by their mean pairwise cosine while it is at least `policy.merge` (tables.engines.average_linkage_1). So
    clusters merge and split by the same criterion, and what comes out hardly depends on the order in which photos came.
-3. With `policy.max_components` open, a vector joins the nearest component that it would be linked with; else the oldest
-   one that is in no cluster makes room.
+3. With `policy.max_components` open, a vector joins the nearest component that it would be linked with, else none.
 
 Step 1 looks at `CANDIDATES` components that sketches choose, step 2 at no more than `REGION` units.
 """
@@ -51,8 +50,8 @@ def place(mixture: Mixture, vector: Floats, next_component: int, policy: Policy)
     if best >= policy.join or (full and best >= policy.merge):
         joined = ids[0]
         mixture.grow(joined, vector)
-        second = (ids[1], float(cosines[ranks[1]])) if len(ids) > 1 else (None, 0.0)
-        return Placement(joined, joined, False, best, None, *second, near=near)
+        second, second_score = (ids[1], float(cosines[ranks[1]])) if len(ids) > 1 else (None, 0.0)
+        return Placement(joined, joined, False, best, None, second, second_score, near=near)
     if full:
         return Placement(LOOSE, LOOSE, False, 0.0, None, runner_up, runner_up_score)
     mixture.open(next_component, vector)
@@ -62,7 +61,7 @@ def place(mixture: Mixture, vector: Floats, next_component: int, policy: Policy)
 def regroup(
     mixture: Mixture, clusters: Clusters, touched: Iterable[int], near: Iterable[int], policy: Policy
 ) -> list[list[int]]:
-    """The groups, of components, that the touched components and those near to them make up now."""
+    """See `tables.engines.Regroup`."""
     units = _units(clusters, sorted(touched), sorted(near))
     sums = [sum_of(mixture, unit) for unit in units]
     groups = link(np.stack([s.total for s in sums]), np.array([s.weight for s in sums]), policy.merge)
