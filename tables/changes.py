@@ -1,4 +1,4 @@
-"""Collects what one event changes in a pet, and turns it into the version message. Used by the fold only."""
+"""Collects what one event changes in a pet. Used by the fold only; tables.version_message tells it to others."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from schemas.facts import JobContext, Policy
+from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
-from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
+from schemas.versions import MemberChange
 from tables.engines import Merge
-from tables.faces import Face, face_of
-from tables.pet import HEROES_SHOWN, Group, Listed, Pet, Waiting
+from tables.pet import Group, Listed, Pet, Waiting
 from tables.vectors import Floats
 
 
@@ -44,7 +43,9 @@ class Changes:
 
     `merged`: ended cluster → the one that it ended in. `merges`: the same of components. `moves`: (component, cluster
     that it left, cluster that it came to). `placed`: images to be scored once the clusters stand, for engines that
-    regroup; `near`: components that these may be grouped with.
+    regroup; `near`: components that these may be grouped with. `clusters`: those that gained or lost components;
+    `begun`: new cluster → the one that most of its images lay in, or UNCLUSTERED. `component_of`: of each image that an
+    engine that regroups has placed or moved.
     """
 
     members: dict[str, MemberChange] = field(default_factory=dict)
@@ -54,10 +55,13 @@ class Changes:
     moves: list[tuple[int, int, int]] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
     near: set[int] = field(default_factory=set)
+    clusters: set[int] = field(default_factory=set)
+    begun: dict[int, int] = field(default_factory=dict)
+    component_of: dict[str, int] = field(default_factory=dict)
     reclustered: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.members) or self.reclustered
+        return bool(self.members) or self.reclustered or bool(self.moves)
 
 
 def absorb(pet: Pet, changes: Changes, merge: Merge, policy: Policy) -> None:
@@ -122,45 +126,6 @@ def change_of(
 def member_limit(policy: Policy) -> int:
     """How many members a group lists: what answers show, and all of a component that is no cluster yet."""
     return max(policy.max_cluster_size, policy.min_cluster_size)
-
-
-def build_version(pet: Pet, changes: Changes, job: JobContext, at: Position) -> PetVersion:
-    """The message on `media.pet-versions` for the version that `pet` has just reached."""
-    members = tuple(
-        msgspec.structs.replace(m, cluster=_successor(changes, m.cluster)) for m in changes.members.values()
-    )
-    numbers = {pet.clusters.number(component) for component in changes.touched} - {UNCLUSTERED}
-    standing = [_cluster_change(face_of(pet, number)) for number in numbers]
-    ended = [ClusterChange(gone, "", 0, 0.0, (), _successor(changes, gone)) for gone in changes.merged]
-    return PetVersion(
-        pet_id=pet.pet_id,
-        version=pet.version,
-        time=at.time,
-        partition=at.partition,
-        offset=at.offset,
-        job_id=job.job_id,
-        model=pet.models[pet.model],
-        policy_id=at.policy.policy_id,
-        max_cluster_size=at.policy.max_cluster_size,
-        members=members,
-        clusters=tuple(sorted([*standing, *ended], key=lambda c: c.number)),
-        cluster_count=len(pet.clusters),
-        image_count=pet.image_count,
-        unclustered_count=pet.unclustered_count,
-        coverage=pet.coverage,
-        quality_score=pet.quality_score,
-    )
-
-
-def _successor(changes: Changes, number: int) -> int:
-    while number in changes.merged:
-        number = changes.merged[number]
-    return number
-
-
-def _cluster_change(face: Face) -> ClusterChange:
-    heroes = tuple(Hero(h.image_id, h.quality) for h in face.heroes[:HEROES_SHOWN])
-    return ClusterChange(face.number, face.label, face.member_count, face.tightness, heroes)
 
 
 def listed(image: Waiting) -> Listed:

@@ -21,7 +21,6 @@ from tables.changes import (
     Placed,
     Position,
     absorb,
-    build_version,
     change_of,
     listed,
     member_limit,
@@ -37,6 +36,7 @@ from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage
 from tables.vectors import dequantize, is_unit
+from tables.version_message import build_version
 
 History = Callable[[], Iterable[ImageRow]]
 

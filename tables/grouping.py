@@ -36,7 +36,7 @@ def has_grown(before: int, now: int) -> bool:
 def settle(pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], policy: Policy) -> None:
     """Number `groups`, in place, and note in `changes` which images and components lie elsewhere now."""
     before = {component: pet.clusters.number(component) for group in groups for component in group}
-    numbers = _numbers(pet, groups, before, policy)
+    numbers = _numbers(pet, changes, groups, before, policy)
     for group, number in zip(groups, numbers, strict=True):
         for component in group:
             if before[component] != number:
@@ -47,16 +47,19 @@ def settle(pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], policy: 
             _wait(pet, changes, pet.groups[component], component, policy)
 
 
-def _numbers(pet: Pet, groups: Sequence[Sequence[int]], before: dict[int, int], policy: Policy) -> list[int]:
+def _numbers(
+    pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], before: dict[int, int], policy: Policy
+) -> list[int]:
     """The number of each group; see the module."""
     held: dict[int, list[tuple[int, int]]] = {}  # number → (−images, group) of those that have some of its images
-    sizes = []
+    sizes, origins = [], []
     for row, group in enumerate(groups):
         images: dict[int, int] = {}
         for component in group:
             number = before[component]
             images[number] = images.get(number, 0) + pet.mixture.count(component)
         sizes.append(sum(images.values()))
+        origins.append(min(images, key=lambda number: (-images[number], number)))
         for number, count in images.items():
             if number != UNCLUSTERED:
                 held.setdefault(number, []).append((-count, row))
@@ -71,6 +74,7 @@ def _numbers(pet: Pet, groups: Sequence[Sequence[int]], before: dict[int, int], 
             numbers.append(stays[row][0])
         else:
             numbers.append(pet.next_cluster)
+            changes.begun[pet.next_cluster] = origins[row]
             pet.next_cluster += 1
     return numbers
 
@@ -78,6 +82,7 @@ def _numbers(pet: Pet, groups: Sequence[Sequence[int]], before: dict[int, int], 
 def _move(pet: Pet, changes: Changes, component: int, before: int, number: int) -> None:
     group, count = pet.groups[component], pet.mixture.count(component)
     changes.touched.add(component)
+    changes.clusters.update((before, number))
     pet.assign(component, number)
     if before != UNCLUSTERED and number != UNCLUSTERED:
         changes.moves.append((component, before, number))
@@ -87,6 +92,7 @@ def _move(pet: Pet, changes: Changes, component: int, before: int, number: int) 
     for image in group.waiting:
         change = changes.members.get(image.image_id) or change_of(image, number, rule)
         changes.members[image.image_id] = msgspec.structs.replace(change, cluster=number)
+        changes.component_of[image.image_id] = component
 
 
 def _end(
@@ -125,12 +131,13 @@ def score(pet: Pet, changes: Changes, policy: Policy) -> None:
         if image.image_id in fresh:
             continue
         group.members, group.heroes = [], []
-        _list(pet, changes, group, image, pet.mixture.total(component), policy)
+        _list(pet, changes, component, image, pet.mixture.total(component), policy)
     for placed in changes.placed:
-        _list(pet, changes, pet.groups[placed.component], placed.image, placed.vector, policy)
+        _list(pet, changes, placed.component, placed.image, placed.vector, policy)
 
 
-def _list(pet: Pet, changes: Changes, group: Group, image: Waiting, vector: Floats, policy: Policy) -> None:
+def _list(pet: Pet, changes: Changes, component: int, image: Waiting, vector: Floats, policy: Policy) -> None:
+    group = pet.groups[component]
     number = group.number
     value = 1.0 if number == UNCLUSTERED else pet.clusters.cosine(pet.mixture, number, vector)
     scored = msgspec.structs.replace(image, score=value)
@@ -139,3 +146,4 @@ def _list(pet: Pet, changes: Changes, group: Group, image: Waiting, vector: Floa
     group.offer_heroes([listed(scored)])
     change = changes.members.get(image.image_id) or change_of(scored, number, "joined")
     changes.members[image.image_id] = msgspec.structs.replace(change, cluster=number, score=value)
+    changes.component_of[image.image_id] = component
