@@ -43,7 +43,7 @@ class Changes:
 
     `merged`: ended cluster → the one that it ended in. `merges`: the same of components. `moves`: (component, cluster
     that it left, cluster that it came to). `placed`: images to be scored once the clusters stand, for engines that
-    regroup; `near`: components that these may be grouped with. `clusters`: those that gained or lost components;
+    regroup; `near`: components that these may be grouped with; `likely`: those worth an exact look for an image. `clusters`: those that gained or lost components;
     `begun`: new cluster → the one that most of its images lay in, or UNCLUSTERED. `component_of`: of each image that an
     engine that regroups has placed or moved.
     """
@@ -55,6 +55,7 @@ class Changes:
     moves: list[tuple[int, int, int]] = field(default_factory=list)
     placed: list[Placed] = field(default_factory=list)
     near: set[int] = field(default_factory=set)
+    likely: dict[str, list[int]] = field(default_factory=dict)
     clusters: set[int] = field(default_factory=set)
     begun: dict[int, int] = field(default_factory=dict)
     component_of: dict[str, int] = field(default_factory=dict)

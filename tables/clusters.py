@@ -5,7 +5,7 @@ it is not stored. Used by the fold, its engines and what the public sees.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from math import sqrt
 
@@ -37,7 +37,7 @@ class Clusters:
     def __contains__(self, number: int) -> bool:
         return number in self._components
 
-    def numbers(self) -> Iterable[int]:
+    def numbers(self) -> Set[int]:
         """All cluster numbers."""
         return self._components.keys()
 
@@ -81,6 +81,12 @@ class Clusters:
         if known is None:
             known = self._counts[number] = sum(map(mixture.count, self._components[number]))
         return known
+
+    def counts(self, mixture: Mixture) -> Mapping[int, int]:
+        """Cluster → how many vectors its components took."""
+        for number in self._components.keys() - self._counts.keys():
+            self.count(mixture, number)
+        return self._counts
 
     def sum(self, mixture: Mixture, number: int) -> ClusterSum:
         """The cluster's sum: of the components by id, but for those that would make it inexact."""

@@ -7,10 +7,11 @@ there on applying it never fails. Called by tables.store (live) and tables.repla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from schemas.errors import DeadLetter
 from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, PetPurged, Policy, ReclusterRequested
@@ -89,6 +90,8 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         changes.reclustered = True
     if switched:
         pet.model = in_force
+    if not changes.reclustered and result.model == pet.model:
+        _shortlist(pet, changes, fact.images, at.policy)
     for image in fact.images:
         known = (result.model, image.image_id) in pet.folded
         if known and not replaces:
@@ -175,7 +178,10 @@ def place(
     if not len(pet.mixture) and pet.mixture.dimension != len(values):
         pet.mixture = Mixture(len(values))
     engine = engine_of(policy)
-    done = engine.place(pet.mixture, values, pet.next_component, policy)
+    likely = changes.likely.get(image.image_id)
+    if likely is not None:  # what the event itself has touched is not in it as it is now
+        likely = sorted(changes.touched.union(likely))
+    done = engine.place(pet.mixture, values, pet.next_component, policy, likely)
     runner_up = UNCLUSTERED if done.runner_up is None else pet.groups[done.runner_up].number
     if done.evicted is not None:
         pet.drop(done.evicted)
@@ -209,6 +215,17 @@ def place(
         changes.placed.append(Placed(image, done.component, values))
         changes.near.update(done.near)
     return image, done.component
+
+
+def _shortlist(pet: Pet, changes: Changes, images: Sequence[EmbeddedImage], policy: Policy) -> None:
+    """Before an event's images, for engines that need not look at every component."""
+    engine = engine_of(policy)
+    if not engine.candidates or not images:
+        return
+    vectors = np.stack([dequantize(image.vector) for image in images])
+    lists = pet.mixture.shortlists(vectors, engine.candidates)
+    if lists is not None:
+        changes.likely = {image.image_id: likely for image, likely in zip(images, lists, strict=True)}
 
 
 def _group(pet: Pet, changes: Changes, policy: Policy) -> None:

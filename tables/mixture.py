@@ -23,7 +23,7 @@ import numpy as np
 from tables.sketch import WIDTH, sketch
 from tables.vectors import MAX_WEIGHT, SCALE, Floats
 
-SCANNED: Final = 64
+SCANNED: Final = 192
 """Up to so many components, looking at each of them costs less than choosing by sketches."""
 
 
@@ -69,21 +69,22 @@ class Mixture:
         cosines: Floats = dots / (np.sqrt(self._squares[:used]) * sqrt(float(vector @ vector)))
         return cosines if used == len(self.ids) else cosines[self._rows]
 
-    def shortlist(self, vector: Floats, limit: int) -> Sequence[int]:
-        """Places in `ids` of about `limit` components that are likely to be the nearest; all up to `SCANNED`."""
+    def shortlists(self, vectors: Floats, limit: int) -> list[list[int]] | None:
+        """Of each of `vectors`, shape (m, d), about `limit` components that are likely the nearest; None: look at all."""
         if len(self.ids) <= max(limit, SCANNED):
-            return range(len(self.ids))
-        estimates = (self._sketched()[: self._used] @ sketch(vector)) / np.sqrt(self._squares[: self._used])
-        estimates = estimates[self._rows]
-        least = np.partition(estimates, len(estimates) - limit)[len(estimates) - limit]
+            return None
+        sketches = np.stack([sketch(vector) for vector in vectors], axis=1)
+        used = self._used
+        estimates = (self._sketched()[:used] @ sketches) / np.sqrt(self._squares[:used])[:, None]
+        if used > len(self.ids):
+            estimates = estimates[self._rows]
+        least = np.partition(estimates, len(self.ids) - limit, axis=0)[len(self.ids) - limit]
         # By value, not by argpartition: which of several equal ones it takes is not laid down.
-        return list(map(int, np.flatnonzero(estimates >= least)))
+        return [[self.ids[place] for place in np.flatnonzero(column)] for column in (estimates >= least).T]
 
-    def some_cosines(self, places: Sequence[int], vector: Floats) -> Floats:
-        """As `cosines`, of the components at these places in `ids`."""
-        if len(places) == len(self.ids):
-            return self.cosines(vector)
-        rows = [self._rows[place] for place in places]
+    def some_cosines(self, components: Sequence[int], vector: Floats) -> Floats:
+        """As `cosines`, of these components, in their order."""
+        rows = [self._row(component) for component in components]
         dots = self._sums[rows] @ vector
         cosines: Floats = dots / (np.sqrt(self._squares[rows]) * sqrt(float(vector @ vector)))
         return cosines

@@ -85,11 +85,10 @@ def snapshot(pet: Pet, policy: Policy, changed: Iterable[int], *, job_id: str, t
     """
     clusters = pet.clusters
     touched = {clusters.number(component) for component in changed}
-    shown = nsmallest(
-        policy.max_snapshot_clusters,
-        clusters.numbers(),
-        key=lambda number: (number not in touched, -clusters.count(pet.mixture, number), number),
-    )
+    others = ((-count, number) for number, count in clusters.counts(pet.mixture).items() if number not in touched)
+    first = sorted((-clusters.count(pet.mixture, number), number) for number in touched & clusters.numbers())
+    limit = policy.max_snapshot_clusters
+    shown = [number for _, number in [*first, *nsmallest(limit - len(first), others)][:limit]]
     room, faces = policy.max_snapshot_members, []
     for number in shown:
         face = face_of(pet, number)

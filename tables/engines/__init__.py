@@ -6,7 +6,7 @@ version beside it, entered in `engine_of`; tests/replay holds a golden digest fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -60,10 +60,13 @@ class Placement:
 class Place(Protocol):
     """Places one vector, shape (d,) integer-valued, into a mixture and changes the mixture accordingly.
 
-    `next_component` is the id to use when it opens a component. Must be deterministic.
+    `next_component` is the id to use when it opens a component. `likely`: the components to look at, None for all. Must
+    be deterministic.
     """
 
-    def __call__(self, mixture: Mixture, vector: Floats, next_component: int, policy: Policy) -> Placement:
+    def __call__(
+        self, mixture: Mixture, vector: Floats, next_component: int, policy: Policy, likely: Sequence[int] | None = None
+    ) -> Placement:
         """Place `vector`; see the class."""
         ...
 
@@ -85,11 +88,14 @@ class Regroup(Protocol):
 class Engine:
     """What the fold needs of an engine. One without `regroup` makes each large enough component a cluster.
 
+    `candidates`: how many of the components that stand before an event are worth an exact look at each of its vectors;
+    those that the event itself has touched are looked at, too. 0: all.
     `regroup_all`: the groups of all components, asked for each time that an album has grown by half, and when it is
     folded anew.
     """
 
     place: Place
+    candidates: int = 0
     regroup: Regroup | None = None
     regroup_all: Callable[[Mixture, Policy], list[list[int]]] | None = None
 
@@ -103,7 +109,7 @@ def engine_of(policy: Policy) -> Engine:
 
     engines: dict[tuple[str, int], Engine] = {
         ("leader-merge", 1): Engine(leader_merge_1.place),
-        ("mixture", 1): Engine(mixture_1.place, mixture_1.regroup, mixture_1.regroup_all),
+        ("mixture", 1): Engine(mixture_1.place, mixture_1.CANDIDATES, mixture_1.regroup, mixture_1.regroup_all),
     }
     try:
         return engines[policy.engine, policy.engine_version]

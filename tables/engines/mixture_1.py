@@ -27,35 +27,31 @@ from tables.engines.average_linkage_1 import link
 from tables.mixture import Mixture
 from tables.vectors import Floats
 
-CANDIDATES: Final = 16
+CANDIDATES: Final = 8
 REGION: Final = 48
 NEAR: Final = 0.05
 """How far below `policy.merge` the mean cosine of a vector and a component may lie for the two to be looked at."""
 
 
-def place(mixture: Mixture, vector: Floats, next_component: int, policy: Policy) -> Placement:
-    """Place `vector`; see `tables.engines.Engine`."""
-    places = mixture.shortlist(vector, CANDIDATES)
-    cosines = mixture.some_cosines(places, vector)
-    ranks = np.argsort(-cosines, kind="stable")
-    best = float(cosines[ranks[0]]) if len(ranks) else -1.0
-    ids = [mixture.ids[places[int(rank)]] for rank in ranks[:CANDIDATES]]
-    near = tuple(
-        component
-        for component, rank in zip(ids, ranks, strict=False)
-        if cosines[rank] * mixture.tightness(component) >= policy.merge - NEAR
-    )
-    runner_up, runner_up_score = (ids[0], best) if ids else (None, 0.0)
+def place(
+    mixture: Mixture, vector: Floats, next_component: int, policy: Policy, likely: Sequence[int] | None = None
+) -> Placement:
+    """Place `vector`; see `tables.engines.Place`."""
+    ids = mixture.ids if likely is None else likely
+    cosines = mixture.cosines(vector) if likely is None else mixture.some_cosines(ids, vector)
+    ranks = np.argsort(-cosines, kind="stable")[:CANDIDATES]
+    best = [(ids[rank], float(cosines[rank])) for rank in ranks]
+    near = tuple(c for c, cosine in best if cosine * mixture.tightness(c) >= policy.merge - NEAR)
+    first, first_score = best[0] if best else (None, 0.0)
     full = len(mixture) >= policy.max_components
-    if best >= policy.join or (full and best >= policy.merge):
-        joined = ids[0]
-        mixture.grow(joined, vector)
-        second, second_score = (ids[1], float(cosines[ranks[1]])) if len(ids) > 1 else (None, 0.0)
-        return Placement(joined, joined, False, best, None, second, second_score, near=near)
+    if first is not None and (first_score >= policy.join or (full and first_score >= policy.merge)):
+        mixture.grow(first, vector)
+        second, second_score = best[1] if len(best) > 1 else (None, 0.0)
+        return Placement(first, first, False, first_score, None, second, second_score, near=near)
     if full:
-        return Placement(LOOSE, LOOSE, False, 0.0, None, runner_up, runner_up_score)
+        return Placement(LOOSE, LOOSE, False, 0.0, None, first, first_score)
     mixture.open(next_component, vector)
-    return Placement(next_component, next_component, True, 1.0, None, runner_up, runner_up_score, near=near)
+    return Placement(next_component, next_component, True, 1.0, None, first, first_score, near=near)
 
 
 def regroup(
