@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +53,7 @@ class LabelledAlbum:
     best: NDArray[np.bool_]
     images: tuple[EmbeddedImage, ...]
 
-    @property
+    @cached_property
     def units(self) -> NDArray[np.float64]:
         """The vectors as floats of length 1, as near as their integers are."""
         values = self.vectors / SCALE
