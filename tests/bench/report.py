@@ -1,4 +1,4 @@
-"""What a benchmark reports: tables for the terminal and for a JSON file. Used by every benchmark and by the evaluation."""
+"""What a benchmark reports: tables for the terminal and a JSON file. Used by every benchmark and the evaluation."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -174,7 +175,7 @@ def _arrival(groups: Sequence[Sequence[Shot]], random: np.random.Generator) -> l
     for group in groups:
         cuts = sorted({int(cut) for cut in random.integers(1, len(group) + 1, int(random.integers(0, 3)))})
         edges = [0, *cuts, len(group)]
-        visits += [group[start:end] for start, end in zip(edges, edges[1:], strict=False) if end > start]
+        visits += [group[start:end] for start, end in pairwise(edges) if end > start]
     return [shot for index in random.permutation(len(visits)) for shot in visits[index]]
 
 

@@ -31,7 +31,7 @@ _SECONDS: Final = 2.0
 
 @dataclass
 class _Samples:
-    """Seconds a photo of the jobs that come last, of all the jobs, and seconds of the longest."""
+    """Seconds a photo: of the jobs that come last, and of all jobs."""
 
     last: list[float] = field(default_factory=list)
     every: list[float] = field(default_factory=list)
@@ -64,7 +64,7 @@ def run(albums: Sequence[LabelledAlbum], policies: Mapping[str, Policy], progres
     heads = ("photos", "engine", "µs a photo", "mean µs", "longest job ms", "× at 100", "DBSCAN ms", "DBSCAN / photo")
     notes = (
         f"µs a photo: median over {MEASURED_JOBS} further jobs of {JOB_IMAGES}: decode, fold, encode; one BLAS thread",
-        "mean, longest: over all jobs of the album from its first; DBSCAN: the whole album anew, as each photo needs it",
+        "mean, longest: over all jobs of the album from its first; DBSCAN: all the album anew, as each photo needs it",
     )
     return [Report("cost: an arriving photo by album size", heads, tuple(rows), notes)]
 
