@@ -48,22 +48,22 @@ def _dbscan(eps: float) -> Cluster:
 
 
 def _hdbscan_settings() -> dict[str, Cluster]:
+    """Without `cluster_selection_epsilon`, with which scikit-learn's raises TypeError on numpy 2."""
     return {
-        f"min 3, samples {samples}, {how}, epsilon {epsilon}": _hdbscan(samples, how, epsilon)
+        f"min {least}, samples {samples}, {how}": _hdbscan(least, samples, how)
+        for least in (3, 2, 4)
         for samples in (1, 2, 3)
         for how in ("eom", "leaf")
-        for epsilon in (0.0, 0.2, 0.3, 0.4)
     }
 
 
-def _hdbscan(samples: int, how: str, epsilon: float) -> Cluster:
+def _hdbscan(least: int, samples: int, how: str) -> Cluster:
     def cluster(units: Units, _: int) -> Labels:
         model = HDBSCAN(
-            min_cluster_size=3,
+            min_cluster_size=least,
             min_samples=samples,
             metric="precomputed",
             cluster_selection_method=how,
-            cluster_selection_epsilon=epsilon,
             copy=True,
         )
         found: Labels = model.fit_predict(_distances(units))
