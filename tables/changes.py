@@ -41,11 +41,11 @@ class Placed:
 class Changes:
     """What an event changed so far. `touched`: living components whose row is out of date.
 
-    `merged`: ended cluster → the one that it ended in. `merges`: the same of components. `moves`: (component, cluster
-    that it left, cluster that it came to). `placed`: images to be scored once the clusters stand, for engines that
-    regroup; `near`: components that these may be grouped with; `likely`: those worth an exact look for an image. `clusters`: those that gained or lost components;
-    `begun`: new cluster → the one that most of its images lay in, or UNCLUSTERED. `component_of`: of each image that an
-    engine that regroups has placed or moved.
+    `merged`: ended cluster → the one that it ended in. `merges`: the same of components. The rest is for engines that
+    regroup. `moves`: (component, cluster that it left, cluster that it came to). `placed`: images to be scored once the
+    clusters stand. `likely`: components worth an exact look for an image; `near`: those that images of the event may be
+    grouped with. `clusters`: those that gained or lost components. `begun`: new cluster → the one that most of its
+    images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved.
     """
 
     members: dict[str, MemberChange] = field(default_factory=dict)

@@ -70,7 +70,7 @@ class Mixture:
         return cosines if used == len(self.ids) else cosines[self._rows]
 
     def shortlists(self, vectors: Floats, limit: int) -> list[list[int]] | None:
-        """Of each of `vectors`, shape (m, d), about `limit` components that are likely the nearest; None: look at all."""
+        """Of each of `vectors`, shape (m, d), about `limit` components that are likely the nearest. None: all are."""
         if len(self.ids) <= max(limit, SCANNED):
             return None
         sketches = np.stack([sketch(vector) for vector in vectors], axis=1)

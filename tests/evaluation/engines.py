@@ -17,7 +17,7 @@ from schemas.codec import encode_fact
 from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, Policy, PolicyChanged
 from schemas.ids import UNCLUSTERED
 from schemas.topics import PARTITION_FACTS_KEY
-from schemas.versions import Hero, PetErased, PetVersion
+from schemas.versions import GroupedVersion, Hero, PetErased, PetVersion
 from tables.replay import LogReplay
 
 JOB_PHOTOS: Final = 10
@@ -34,10 +34,16 @@ class Published:
     """What the versions so far say: image → cluster number (-1: none), cluster → heroes, best first."""
 
     clusters: dict[str, int] = field(default_factory=dict)
+    components: dict[str, int] = field(default_factory=dict)
     heroes: dict[int, tuple[Hero, ...]] = field(default_factory=dict)
 
     def apply(self, version: PetVersion) -> None:
         """Take the next version, in the order that schemas.versions prescribes."""
+        if isinstance(version, GroupedVersion):
+            moves = {(move.component, move.source): move.target for move in version.moves}
+            for image, number in self.clusters.items() if moves else ():
+                self.clusters[image] = moves.get((self.components.get(image, -1), number), number)
+            self.components |= {member.image_id: member.component for member in version.members}
         merged = {change.number: change.merged_into for change in version.clusters if change.merged_into >= 0}
         if merged:
             self.clusters = {image: merged.get(number, number) for image, number in self.clusters.items()}
