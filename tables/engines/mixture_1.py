@@ -5,7 +5,7 @@ Photos gather in tight components, and components in clusters:
 1. A vector joins the component with the best cosine when that is at least `policy.join` (ties: the lowest id), else it
    opens one. A component's vectors are so close to each other that they need not be told apart again.
 2. Behind each event, the clusters near to what it touched are taken apart into their components, and those are linked
-   anew by their mean pairwise cosine while it is at least `policy.merge` (tables.engines.average_linkage_1). So
+   anew while their affinity is at least `policy.merge` (tables.engines.linkage_1). So
    clusters merge and split by the same criterion, and what comes out hardly depends on the order in which photos came.
 3. With `policy.max_components` open, a vector joins the nearest component that it would be linked with, else none.
 
@@ -23,7 +23,7 @@ from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
 from tables.clusters import Clusters, sum_of
 from tables.engines import LOOSE, Placement
-from tables.engines.average_linkage_1 import link
+from tables.engines.linkage_1 import link
 from tables.mixture import Mixture
 from tables.vectors import Floats
 
