@@ -50,6 +50,7 @@ class Mixture:
         self.counts: list[int] = []
         self.weights: list[int] = []
         self._rows: list[int] = []
+        self._row_of: dict[int, int] = {}
         self._used = 0
         self._sums = np.zeros((room, dimension))
         self._squares = np.ones(room)  # S·S of each row
@@ -133,6 +134,7 @@ class Mixture:
         self.counts.append(sums.count)
         self.weights.append(sums.weight)
         self._rows.append(row)
+        self._row_of[sums.component] = row
         self._put(row, sums.total)
 
     def grow(self, component: int, vector: Floats) -> None:
@@ -160,7 +162,7 @@ class Mixture:
     def remove(self, component: int) -> None:
         """Drop a component."""
         place = self._place(component)
-        del self.ids[place], self.counts[place], self.weights[place], self._rows[place]
+        del self.ids[place], self.counts[place], self.weights[place], self._rows[place], self._row_of[component]
         if self._used - len(self.ids) > 8 + len(self.ids) // 4:
             self._close_holes()
 
@@ -177,7 +179,7 @@ class Mixture:
         return place
 
     def _row(self, component: int) -> int:
-        return self._rows[self._place(component)]
+        return self._row_of[component]
 
     def _put(self, row: int, total: Floats) -> None:
         square = float(total @ total)
@@ -210,4 +212,5 @@ class Mixture:
             if array is not None:
                 array[:size] = array[self._rows]
         self._rows = list(range(size))
+        self._row_of = dict(zip(self.ids, self._rows, strict=True))
         self._used = size

@@ -216,8 +216,11 @@ class PetStore:
         """Point the touched components to this event's row; rows that nothing points to any more become garbage."""
         offsets, groups = stored.offsets, stored.pet.groups
         gone = [c for c in offsets if c not in groups] if len(offsets) > len(groups) - len(result.touched) else []
-        left = {offsets.pop(component) for component in [*gone, *result.touched] if component in offsets}
-        offsets.update(dict.fromkeys(result.touched, offset))
+        left = {offsets[component] for component in [*gone, *result.touched] if component in offsets}
+        for component in gone:
+            del offsets[component]
+        # In place and rising, so that they stay in order.
+        offsets.update(dict.fromkeys(sorted(result.touched), offset))
         candidates = {*left, stored.version_row, offset} - {-1}
         stored.version_row = stored.pet.version_offset
         dropped = candidates - {*offsets.values(), stored.version_row}
