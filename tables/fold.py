@@ -80,7 +80,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         pet.last_offset = at.offset
         return Step(model=max(pet.model, 0))
     _check(pet, fact)
-    engine_of(at.policy)  # an unknown engine is refused before anything changes
+    engine = engine_of(at.policy)  # an unknown engine is refused before anything changes
     result = Step(model=pet.model_index(fact.model))
     in_force = pet.model_index(promoted) if promoted else (pet.model if pet.model >= 0 else result.model)
     replaces = fact.job.force and jobs.is_unsettled(pet, fact)
@@ -90,6 +90,11 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         changes.reclustered = True
     if switched:
         pet.model = in_force
+    grouped = engine.regroup is not None
+    if pet.grouped != grouped and pet.image_count and pet.model == result.model:
+        changes.reclustered = True  # the components of one kind of engine mean nothing to the other
+    if pet.model == result.model:
+        pet.grouped = grouped
     if not changes.reclustered and result.model == pet.model:
         _shortlist(pet, changes, fact.images, at.policy)
     for image in fact.images:
@@ -155,7 +160,7 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
     if pet.model < 0 or fact.request_id in pet.ended:
         pet.last_offset = at.offset  # else a repeat of it would not be known for one
         return result
-    engine_of(at.policy)
+    pet.grouped = engine_of(at.policy).regroup is not None
     result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history)
     result.ended.append(fact.request_id)
     pet.ended.add(fact.request_id)
@@ -180,12 +185,13 @@ def place(
     engine = engine_of(policy)
     likely = changes.likely.get(image.image_id)
     if likely is not None:  # what the event itself has touched is not in it as it is now
-        likely = sorted(changes.touched.union(likely))
-    done = engine.place(pet.mixture, values, pet.next_component, policy, likely)
-    runner_up = UNCLUSTERED if done.runner_up is None else pet.groups[done.runner_up].number
+        likely = sorted(changes.touched.union(component for component in likely if component in pet.groups))
+    done = engine.place(pet.mixture, pet.clusters, values, pet.next_component, policy, likely)
+    runner_up = UNCLUSTERED if done.runner_up is None else pet.clusters.number(done.runner_up)
     if done.evicted is not None:
         pet.drop(done.evicted)
         changes.touched.discard(done.evicted)
+        changes.near.discard(done.evicted)
     image = msgspec.structs.replace(image, score=done.score)
     pet.unclustered_count += 1
     if done.joined == LOOSE:
@@ -272,7 +278,7 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
     done, lies = recluster(pet, album, at.policy, place, group_all)
     changes.members, changes.touched, changes.merged = done.members, done.touched, done.merged
-    changes.reclustered = True
+    changes.component_of, changes.reclustered = done.component_of, True
     return msgspec.structs.replace(row, merges=[], recluster=lies)
 
 

@@ -133,6 +133,8 @@ def score(pet: Pet, changes: Changes, policy: Policy) -> None:
         group.members, group.heroes = [], []
         _list(pet, changes, component, image, pet.mixture.total(component), policy)
     for placed in changes.placed:
+        if placed.component not in pet.groups:  # it made room for another of this event
+            continue
         _list(pet, changes, placed.component, placed.image, placed.vector, policy)
 
 

@@ -144,7 +144,8 @@ class Pet:
 
     `version_offset`: log offset of the event that made the current version, -1 before the first. `snapshot`: the
     message that this event sent to `media.clusters.updated`. `aliases`: ended cluster numbers and their successors.
-    `erased`: what its purges have said, None when there was none.
+    `erased`: what its purges have said, None when there was none. `grouped`: whether its mixture is of an engine that
+    groups components.
     """
 
     pet_id: str
@@ -168,6 +169,7 @@ class Pet:
     ended: set[str] = field(default_factory=set)
     snapshot: bytes = b""
     erased: Erased | None = None
+    grouped: bool = False
 
     def memory(self) -> int:
         """Bytes that this pet takes in memory, roughly: its sums, and its ids at 120 bytes each."""

@@ -89,7 +89,7 @@ def recluster(
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
     renamed = _renumber(pet, now, before)
-    changes = Changes(touched=set(pet.groups), reclustered=True)
+    changes = Changes(touched=set(pet.groups), reclustered=True, component_of=now)
     for change in scratch.members.values():
         cluster = renamed.get(_follow(scratch.merged, change.cluster), UNCLUSTERED)
         changes.members[change.image_id] = msgspec.structs.replace(change, cluster=cluster, rule="reclustered")

@@ -60,12 +60,18 @@ class Placement:
 class Place(Protocol):
     """Places one vector, shape (d,) integer-valued, into a mixture and changes the mixture accordingly.
 
-    `next_component` is the id to use when it opens a component. `likely`: the components to look at, None for all. Must
-    be deterministic.
+    `clusters`: what the components make up. `next_component` is the id to use when it opens a component. `likely`: the
+    components to look at, None for all. Must be deterministic.
     """
 
     def __call__(
-        self, mixture: Mixture, vector: Floats, next_component: int, policy: Policy, likely: Sequence[int] | None = None
+        self,
+        mixture: Mixture,
+        clusters: Clusters,
+        vector: Floats,
+        next_component: int,
+        policy: Policy,
+        likely: Sequence[int] | None = None,
     ) -> Placement:
         """Place `vector`; see the class."""
         ...

@@ -53,9 +53,7 @@ def link(
     return [sorted(group) for group in groups]
 
 
-def _nearest(
-    dots: Floats, counts: Floats, barred: npt.NDArray[np.bool_] | None
-) -> tuple[npt.NDArray[np.intp], Floats]:
+def _nearest(dots: Floats, counts: Floats, barred: npt.NDArray[np.bool_] | None) -> tuple[npt.NDArray[np.intp], Floats]:
     """Of each group the row of its nearest, and the affinity of the two; −∞ where there is none."""
     pairs = counts * (counts - 1) / 2
     inner = (dots.diagonal() / SCALE**2 - counts) / 2

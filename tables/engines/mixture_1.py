@@ -7,7 +7,8 @@ Photos gather in tight components, and components in clusters:
 2. Behind each event, the clusters near to what it touched are taken apart into their components, and those are linked
    anew while their affinity is at least `policy.merge` (tables.engines.linkage_1). So
    clusters merge and split by the same criterion, and what comes out hardly depends on the order in which photos came.
-3. With `policy.max_components` open, a vector joins the nearest component that it would be linked with, else none.
+3. With `policy.max_components` open, a vector joins the nearest component that it would be linked with; else the oldest
+   one that is in no cluster makes room.
 
 Step 1 looks at `CANDIDATES` components that sketches choose, step 2 at no more than `REGION` units.
 """
@@ -34,7 +35,12 @@ NEAR: Final = 0.05
 
 
 def place(
-    mixture: Mixture, vector: Floats, next_component: int, policy: Policy, likely: Sequence[int] | None = None
+    mixture: Mixture,
+    clusters: Clusters,
+    vector: Floats,
+    next_component: int,
+    policy: Policy,
+    likely: Sequence[int] | None = None,
 ) -> Placement:
     """Place `vector`; see `tables.engines.Place`."""
     ids = mixture.ids if likely is None else likely
@@ -48,10 +54,21 @@ def place(
         mixture.grow(first, vector)
         second, second_score = best[1] if len(best) > 1 else (None, 0.0)
         return Placement(first, first, False, first_score, None, second, second_score, near=near)
-    if full:
+    evicted = _evict(mixture, clusters) if full else None
+    if full and evicted is None:
         return Placement(LOOSE, LOOSE, False, 0.0, None, first, first_score)
     mixture.open(next_component, vector)
-    return Placement(next_component, next_component, True, 1.0, None, first, first_score, near=near)
+    near = tuple(component for component in near if component != evicted)
+    return Placement(next_component, next_component, True, 1.0, None, first, first_score, evicted=evicted, near=near)
+
+
+def _evict(mixture: Mixture, clusters: Clusters) -> int | None:
+    """Drop the oldest component that is in no cluster, to make room. None when every one is in one."""
+    for component in mixture.ids:
+        if clusters.number(component) == UNCLUSTERED:
+            mixture.remove(component)
+            return component
+    return None
 
 
 def regroup(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 
 from projections.bulk_rows import all_rows
-from schemas.facts import Policy, PolicyChanged, ReclusterRequested
+from schemas.facts import MIXTURE_POLICY, Policy, PolicyChanged, ReclusterRequested
 from schemas.ids import UNCLUSTERED
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import GroupedVersion, PetVersion
@@ -17,7 +18,7 @@ from tables.rows import UNFOLDED, decode_image_row
 from tests.albums import Directions, embedded, image
 from tests.unit.test_fold import Entry, entry
 
-POLICY = Policy(policy_id="mixture-1", engine="mixture", join=0.8, merge=0.6)
+POLICY = MIXTURE_POLICY
 SEEDS = range(8)
 
 
@@ -58,9 +59,12 @@ def lies(replay: LogReplay) -> dict[str, int]:
     return {image_id: pet.clusters.number(at) for image_id, at in component.items()}
 
 
+@pytest.mark.parametrize("room", [POLICY.max_components, 9])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_rows_of_all_versions_say_where_the_fold_has_every_image(seed: int) -> None:
-    replay, versions = folded(restless_log(seed))
+def test_the_rows_of_all_versions_say_where_the_fold_has_every_image(seed: int, room: int) -> None:
+    policy = msgspec.structs.replace(POLICY, max_components=room)
+    replay, versions = folded(restless_log(seed, policy=policy))
+    assert len(replay.store.pet("pet_1").mixture) <= room
     held = {row[1]: row[3] for row in all_rows(versions)["cluster_members"] if row[7] is None}
     assert held == lies(replay)
     assert len(held) > 100
@@ -70,6 +74,8 @@ def test_the_logs_make_clusters_merge_and_split() -> None:
     made = [version for seed in SEEDS for version in folded(restless_log(seed))[1]]
     versions = [version for version in made if isinstance(version, GroupedVersion)]
     assert sum(bool(version.moves) for version in versions) > 10
+    again = [v.moves for v in versions if v.version > 21 and v.job_id != "again"]
+    assert sum(map(bool, again)) > 10, "behind the recluster, too"
     assert any(cluster.merged_into >= 0 for version in versions for cluster in version.clusters)
     assert any(cluster.split_from >= 0 for version in versions for cluster in version.clusters)
 
@@ -95,6 +101,20 @@ def test_a_pet_read_from_its_rows_goes_on_as_one_that_was_kept(seed: int) -> Non
         read = LogReplay(0, rows=read.rows)
         read.feed(offset, *each)
     assert read.digest() == kept.digest()
+
+
+def test_another_kind_of_engine_folds_the_album_anew() -> None:
+    """The components of one mean nothing to the other; cluster numbers go on with their images."""
+    log = [*restless_log(3), entry(PolicyChanged(policy=Policy(policy_id="leader")), PARTITION_FACTS_KEY)]
+    log += [*restless_log(4, policy=Policy(policy_id="leader"))[1:20]]
+    log.append(entry(PolicyChanged(policy=POLICY), PARTITION_FACTS_KEY))
+    log += [entry(embedded([image("last", Directions(9).near(Directions(9).new()))], job_id="last"))]
+    replay, versions = folded(log)
+    held = {row[1]: row[3] for row in all_rows(versions)["cluster_members"] if row[7] is None}
+    assert held == lies(replay)
+    assert {member.rule for member in versions[-1].members} == {"reclustered"}
+    kept = {number for number in lies(folded(log[:-2])[0]).values() if number in held.values()}
+    assert len(kept) > 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)
