@@ -28,7 +28,7 @@ from tests.bench.report import save
 from tests.evaluation.cache import ROOT, load
 from tests.evaluation.engines import POLICIES
 
-EVALUATIONS: Final = ("clusters", "order", "heroes", "duplicates", "cost")
+EVALUATIONS: Final = ("sets", "clusters", "order", "heroes", "duplicates", "cost")
 RESULTS: Final = ROOT / ".local" / "eval.json"
 
 
