@@ -129,7 +129,7 @@ def _level(level: str, outcomes: Sequence[Outcome], albums: Sequence[LabelledAlb
 
 def _kinds(outcomes: Sequence[Outcome], albums: Sequence[LabelledAlbum]) -> Report:
     cells = [(level, kind) for level in ALBUMS for kind in KINDS]
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for outcome in outcomes:
         means = [
             mean_and_error([outcome.scored[a.name].ari for a in albums if (a.level, a.kind) == cell])[0]
