@@ -130,7 +130,7 @@ def test_a_hero_group_has_one_best_shot_anywhere_and_not_always_the_largest(
     by_name = {p.name: p for p in photographs}
     assert all(sum(shot.best for shot in album.shots) == 1 for album in groups)
     assert len({[shot.best for shot in album.shots].index(True) for album in groups}) > 2
-    largest, looked_at = 0, groups[::3]
+    largest, looked_at = 0, groups[::5]
     for album in looked_at:
         sizes = [Image.open(io.BytesIO(picture(shot, album, by_name))).size for shot in album.shots]
         largest += int(np.argmax([w * h for w, h in sizes])) == [s.best for s in album.shots].index(True)
