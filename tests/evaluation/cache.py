@@ -64,7 +64,7 @@ class LabelledAlbum:
 def load(console: Console | None = None, folder: Path = FOLDER) -> list[LabelledAlbum]:
     """All albums; the first time photographs are downloaded and pictures embedded (minutes).
 
-    Raises RuntimeError when the photographs cannot be downloaded.
+    Raises Undownloadable when the photographs cannot be had.
     """
     path = folder / f"vectors-{_digest()}.npz"
     if not path.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from PIL import Image
 from agents.images.decode import decode
 from agents.images.phash import phash
 from tests.evaluation.albums import ALBUMS, BURST, HERO, PARTS, Album, picture, plan, split
-from tests.evaluation.photographs import LONG_SIDE, Photograph, chosen, photograph
+from tests.evaluation.photographs import LONG_SIDE, Photograph, Undownloadable, chosen, photograph
+from tests.evaluation.photographs import photographs as photographs_of
 from tests.photos import SKIMAGE, SKLEARN, encoded, photo, photo_path
 
 CATEGORIES = ("cat", "object", "place", "person", "big-cat", "place", "object", "place", "cat")
@@ -149,6 +151,13 @@ def test_the_list_of_photographs_is_well_formed() -> None:
     for name in SKIMAGE:
         if name in ("chelsea.png", "camera.png"):
             assert f"data/{name}" in found["skimage"]
+
+
+def test_without_an_index_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(Undownloadable, match="alibi"):
+        photographs_of(tmp_path)
 
 
 def test_a_photograph_is_brought_to_one_size() -> None:
