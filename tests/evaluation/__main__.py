@@ -25,15 +25,16 @@ from schemas.facts import Policy
 from tables.engines import engine_of
 from tests.bench.__main__ import machine, machine_line
 from tests.bench.report import save
-from tests.evaluation.cache import ROOT, load
+from tests.evaluation.cache import ROOT, LabelledAlbum, load
 from tests.evaluation.engines import POLICIES
+from tests.evaluation.photographs import Undownloadable
 
-EVALUATIONS: Final = ("clusters", "order", "heroes", "duplicates", "cost")
+EVALUATIONS: Final = ("sets", "clusters", "order", "heroes", "duplicates", "cost")
 RESULTS: Final = ROOT / ".local" / "eval.json"
 
 
 def main(argv: list[str]) -> int:
-    """0: all ran. 130: interrupted; what had run is written."""
+    """0: all ran. 1: the photographs cannot be had. 130: interrupted; what had run is written."""
     parser = argparse.ArgumentParser(prog="python -m tests.evaluation", description="Evaluate the clustering engines.")
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(EVALUATIONS)}; all when none is named")
     parser.add_argument(
@@ -55,7 +56,10 @@ def main(argv: list[str]) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(machine_line(), highlight=False)
     try:
-        _run(options.names or list(EVALUATIONS), policies, console)
+        _run(load(console), options.names or list(EVALUATIONS), policies, console)
+    except Undownloadable as error:
+        console.print(f"error: {error}", highlight=False, markup=False)
+        return 1
     except KeyboardInterrupt:
         console.print("interrupted")
         return 130
@@ -63,8 +67,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _run(names: list[str], policies: dict[str, Policy], console: Console) -> None:
-    albums = load(console)
+def _run(albums: list[LabelledAlbum], names: list[str], policies: dict[str, Policy], console: Console) -> None:
     for name in names:
         started, facts = time.monotonic(), machine()
         console.rule(name, align="left")

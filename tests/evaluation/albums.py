@@ -35,6 +35,8 @@ FAMILIES: Final = (
     ("object",),
     ("place",),
 )
+FAMILY_LEAST: Final = 4
+"""Photographs of a family that a part needs for albums of it."""
 BURST: Final = (4, 20)
 COPIES: Final = 0.12
 HERO: Final = "hero"
@@ -90,14 +92,17 @@ def plan(
     albums: Mapping[str, Mapping[str, int]] = ALBUMS,
     hero_groups: int = HERO_GROUPS,
 ) -> list[Album]:
-    """All albums of both parts; the same photographs and seed give the same plan."""
+    """All albums of both parts; the same photographs and seed give the same plan.
+
+    Raises ValueError when a part has too few photographs of any family to make an album of it.
+    """
     planned = []
     for number, (part, members) in enumerate(split(photographs, seed).items()):
         for level_number, (level, kinds) in enumerate(albums.items()):
             wanted = [kind for kind, count in kinds.items() for _ in range(count)]
             for index, kind in enumerate(wanted):
                 identity = (seed, 1 + number, level_number, index)
-                shots = _shots(kind, index, members, identity)
+                shots = _shots(kind, members, identity)
                 planned.append(Album(f"{part}-{level}-{index:02}-{kind}", part, level, kind, shots))
         planned += _hero_groups(part, members, (seed, 1 + number, len(albums)), hero_groups)
     return planned
@@ -123,9 +128,9 @@ def album_seed(shot: Shot) -> tuple[int, ...]:
     return shot.seed[:-1]
 
 
-def _shots(kind: str, index: int, members: Sequence[Photograph], identity: tuple[int, ...]) -> tuple[Shot, ...]:
+def _shots(kind: str, members: Sequence[Photograph], identity: tuple[int, ...]) -> tuple[Shot, ...]:
     random = np.random.default_rng(identity)
-    subjects, places = _cast(kind, index, members, random)
+    subjects, places = _cast(kind, members, random)
     most = max(len(subjects) * 3 // 5 if kind == "mixed" else len(subjects) - 2, 2)
     bursts = int(random.integers(min(5, most), min(18, most) + 1))
     singles = int(random.integers(0, min(30, len(subjects) - bursts) + 1))
@@ -140,11 +145,13 @@ def _shots(kind: str, index: int, members: Sequence[Photograph], identity: tuple
 
 
 def _cast(
-    kind: str, index: int, members: Sequence[Photograph], random: np.random.Generator
+    kind: str, members: Sequence[Photograph], random: np.random.Generator
 ) -> tuple[list[Photograph], list[Photograph]]:
     """Subjects in random order, and the places before which they stand, if any."""
     if kind == "alike":
-        families = [family for family in FAMILIES if sum(p.category in family for p in members) >= 4]
+        families = [family for family in FAMILIES if sum(p.category in family for p in members) >= FAMILY_LEAST]
+        if not families:
+            raise ValueError(f"no family of categories has {FAMILY_LEAST} photographs among {len(members)}")
         family = families[int(random.integers(len(families)))]
         chosen = [p for p in members if p.category in family]
         return _shuffled(chosen, random), []

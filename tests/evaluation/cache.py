@@ -26,7 +26,7 @@ from schemas.facts import EmbeddedImage, Quality
 from tables.vectors import SCALE
 from tests.evaluation.albums import SEED, Album, plan
 from tests.evaluation.embedding import embed
-from tests.evaluation.photographs import CHOSEN, HERE, LOCK, photographs
+from tests.evaluation.photographs import CHOSEN, HERE, LOCK, Photograph, photographs
 
 ROOT: Final = HERE.parents[1]
 FOLDER: Final = ROOT / ".local" / "evaluation"
@@ -64,12 +64,13 @@ class LabelledAlbum:
 def load(console: Console | None = None, folder: Path = FOLDER) -> list[LabelledAlbum]:
     """All albums; the first time photographs are downloaded and pictures embedded (minutes).
 
-    Raises RuntimeError when the photographs cannot be downloaded.
+    Raises Undownloadable when the photographs cannot be had.
     """
     path = folder / f"vectors-{_digest()}.npz"
     if not path.is_file():
         sources = photographs(folder / "packages")
-        write(path, *_embedded(plan(sources), sources, folder, console or Console()))
+        albums = plan(sources)
+        write(path, albums, _embedded(albums, sources, folder, console or Console()))
     return read(path)
 
 
@@ -109,9 +110,18 @@ def read(path: Path) -> list[LabelledAlbum]:
 
 
 def _album(names: Sequence[str], rows: slice, columns: dict[str, NDArray[Any]]) -> LabelledAlbum:
-    images = tuple(_image(row, columns) for row in range(rows.start, rows.stop))
-    parts = (columns[name][rows] for name in ("vectors", "labels", "pixels", "best"))
-    return LabelledAlbum(*names, *parts, images)
+    name, part, level, kind = names
+    return LabelledAlbum(
+        name,
+        part,
+        level,
+        kind,
+        columns["vectors"][rows],
+        columns["labels"][rows],
+        columns["pixels"][rows],
+        columns["best"][rows],
+        tuple(_image(row, columns) for row in range(rows.start, rows.stop)),
+    )
 
 
 def _image(row: int, columns: dict[str, NDArray[Any]]) -> EmbeddedImage:
@@ -130,12 +140,12 @@ def _image(row: int, columns: dict[str, NDArray[Any]]) -> EmbeddedImage:
 
 
 def _embedded(
-    albums: list[Album], sources: Sequence[Any], folder: Path, console: Console
-) -> tuple[list[Album], list[list[EmbeddedImage]]]:
+    albums: Sequence[Album], sources: Sequence[Photograph], folder: Path, console: Console
+) -> list[list[EmbeddedImage]]:
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("pictures made and embedded", total=sum(len(album.shots) for album in albums))
-        return albums, embed(albums, sources, folder / "models", lambda: progress.advance(task))
+        return embed(albums, sources, folder / "models", lambda: progress.advance(task))
 
 
 def _digest() -> str:

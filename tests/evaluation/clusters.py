@@ -57,10 +57,10 @@ def run(albums: Sequence[LabelledAlbum], policies: Mapping[str, Policy], progres
     albums = [album for album in albums if album.kind != HERO]
     contestants = everyone(policies)
     task = progress.add_task("methods", total=sum(len(c.settings) for c in contestants))
-    outcomes = [_compete(contestant, albums, lambda: progress.advance(task)) for contestant in contestants]
+    outcomes = [compete(contestant, albums, lambda: progress.advance(task)) for contestant in contestants]
     reported = [album for album in albums if album.part == REPORT]
     return [
-        _chosen(outcomes),
+        chosen(outcomes),
         *(_level(level, outcomes, [a for a in reported if a.level == level]) for level in ALBUMS),
         _kinds(outcomes, reported),
         _lost(outcomes, reported),
@@ -89,8 +89,11 @@ def _at_once(cluster: Cluster) -> Labelling:
     return lambda album: cluster(album.units, len(np.unique(album.labels)))
 
 
-def _compete(contestant: Contestant, albums: Sequence[LabelledAlbum], tell: Callable[[], None]) -> Outcome:
-    """Choose by the mean ARI over the tuning part's albums; the first of equals."""
+def compete(contestant: Contestant, albums: Sequence[LabelledAlbum], tell: Callable[[], None]) -> Outcome:
+    """Choose by the mean ARI over the tuning part's albums, the first of equals, and score the reported part by it.
+
+    `tell` is called after each setting.
+    """
     means = {}
     for name, labelling in contestant.settings.items():
         tuned = [scores(a.labels, labelling(a)).ari for a in albums if a.part == TUNE]
@@ -102,7 +105,7 @@ def _compete(contestant: Contestant, albums: Sequence[LabelledAlbum], tell: Call
     return Outcome(contestant, setting, means[setting], scored)
 
 
-def _chosen(outcomes: Sequence[Outcome]) -> Report:
+def chosen(outcomes: Sequence[Outcome]) -> Report:
     rows = tuple((o.contestant.name, len(o.contestant.settings), o.setting, o.tuned) for o in outcomes)
     notes = ("chosen by the mean ARI over the tuning part's albums of all levels",)
     return Report(
@@ -126,7 +129,7 @@ def _level(level: str, outcomes: Sequence[Outcome], albums: Sequence[LabelledAlb
 
 def _kinds(outcomes: Sequence[Outcome], albums: Sequence[LabelledAlbum]) -> Report:
     cells = [(level, kind) for level in ALBUMS for kind in KINDS]
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for outcome in outcomes:
         means = [
             mean_and_error([outcome.scored[a.name].ari for a in albums if (a.level, a.kind) == cell])[0]

@@ -1,6 +1,7 @@
 """The methods that the engines are compared with, each with the settings to choose from. Used by clusters.py.
 
-All get the unit vectors of a whole album at once; MiniBatchKMeans is told the true number of groups, too.
+All get the unit vectors of a whole album at once; MiniBatchKMeans is told the true number of groups, too. Only
+`two-level` takes them one by one, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ Cluster = Callable[[Units, int], Labels]
 """(unit vectors [n, d], true number of groups) → label of each, -1 for none."""
 
 OLD_EPS: Final = 0.15
+_TIGHT: Final = 0.8
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def batch_methods() -> list[Method]:
         Method("average linkage", {f"cosine {at:.3f}": _average(at) for at in np.arange(0.45, 0.81, 0.025)}),
         Method("Birch", {f"threshold {at:.2f}": _birch(at) for at in np.arange(0.25, 0.81, 0.05)}),
         Method("MiniBatchKMeans, true k", {"true k": _k_means}),
+        Method("two-level, one pass", {f"cosine {at:.3f}": _two_level(at) for at in np.arange(0.5, 0.726, 0.025)}),
     ]
 
 
@@ -90,6 +93,43 @@ def _birch(threshold: float) -> Cluster:
 def _k_means(units: Units, k: int) -> Labels:
     found: Labels = MiniBatchKMeans(n_clusters=k, n_init=3, random_state=0).fit_predict(units)
     return found
+
+
+def _two_level(least: float) -> Cluster:
+    """Micro-clusters of a tight leader, kept as count and sum, grouped by their mean pairwise cosine of `least`."""
+
+    def cluster(units: Units, _: int) -> Labels:
+        sums: list[Units] = []
+        micro = []
+        for unit in units:
+            cosines = [float(total @ unit) / float(np.linalg.norm(total)) for total in sums]
+            best = int(np.argmax(cosines)) if cosines else -1
+            if best < 0 or cosines[best] < _TIGHT:
+                best = len(sums)
+                sums.append(np.zeros_like(unit))
+            sums[best] = sums[best] + unit
+            micro.append(best)
+        return _grouped(np.stack(sums), np.bincount(micro).astype(np.float64), least)[micro]
+
+    return cluster
+
+
+def _grouped(sums: Units, counts: Units, least: float) -> Labels:
+    """int[k]: the group of each micro-cluster, by average linkage down to a mean pairwise cosine of `least`."""
+    groups, counts, products = np.arange(len(sums)), counts.copy(), sums @ sums.T
+    alive = np.ones(len(sums), np.bool_)
+    while alive.sum() > 1:
+        means = np.where(np.outer(alive, alive), products / np.outer(counts, counts), -1.0)
+        np.fill_diagonal(means, -1.0)
+        kept, gone = sorted(int(index) for index in np.unravel_index(np.argmax(means), means.shape))
+        if means[kept, gone] < least:
+            break
+        products[kept] += products[gone]
+        products[:, kept] += products[:, gone]
+        counts[kept] += counts[gone]
+        alive[gone] = False
+        groups[groups == gone] = kept
+    return groups
 
 
 def _distances(units: Units) -> Units:

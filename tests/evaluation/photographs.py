@@ -32,6 +32,10 @@ _ONE_PLATFORM: Final = (
 )
 
 
+class Undownloadable(Exception):
+    """The archives could not be downloaded."""
+
+
 @dataclass(frozen=True, eq=False)
 class Photograph:
     """A source photograph. `image`: RGB, the longer side `LONG_SIDE`. `native`: its longer side as shipped, pixels."""
@@ -51,7 +55,7 @@ def chosen() -> dict[str, dict[str, str]]:
 def photographs(folder: Path) -> list[Photograph]:
     """All chosen photographs in the order of the list; archives that `folder` lacks are downloaded into it (30 MB).
 
-    Raises RuntimeError when pip cannot download them or a hash differs.
+    Raises Undownloadable when pip cannot get them or a hash differs.
     """
     found = chosen()
     if any(_is_archive(place) and not (folder / place).is_file() for place in found):
@@ -82,7 +86,7 @@ def _download(folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", *_ONE_PLATFORM]
     done = subprocess.run([*command, "--dest", folder, "--requirement", LOCK], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"pip could not download {LOCK.name}: {done.stderr.strip()}")
+        raise Undownloadable(f"pip could not download {LOCK.name}: {done.stderr.strip()}")
 
 
 def _bytes(folder: Path, place: str, inside: str) -> bytes:

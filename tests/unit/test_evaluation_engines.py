@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ from schemas.facts import EmbeddedImage, Policy, Quality
 from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
 from tests.albums import Directions
 from tests.bench.report import Report, save
-from tests.evaluation import clusters, duplicates, heroes, order
+from tests.evaluation import clusters, duplicates, heroes, order, sets
 from tests.evaluation.__main__ import main
 from tests.evaluation.albums import Album, Shot
 from tests.evaluation.cache import LabelledAlbum, read, write
 from tests.evaluation.engines import POLICIES, Published, fold, labels
 from tests.evaluation.metrics import scores
 
+LEVELS = ("easy", "medium", "hard")
 TRUE = [0] * 6 + [1] * 5 + [2, 3]
 
 
@@ -46,13 +48,10 @@ def album(seed: int, part: str = "report", level: str = "easy", kind: str = "mix
 
 @pytest.fixture(scope="module")
 def albums() -> list[LabelledAlbum]:
-    """Two albums of every level and part, and two hero groups of each part."""
-    found = []
-    for number, part in enumerate(("tune", "report")):
-        for index, level in enumerate(("easy", "medium", "hard")):
-            found += [album(100 * number + 10 * index + n, part, level) for n in range(2)]
-        found += [album(100 * number + 90 + n, part, "hero", "hero") for n in range(2)]
-    return found
+    """An album and a hero group of each part and level, one more of each that is reported."""
+    found = [album(10 * n, "tune", level) for n, level in enumerate(LEVELS)]
+    found += [album(100 + 10 * n + m, "report", level) for n, level in enumerate(LEVELS) for m in range(2)]
+    return [*found, album(90, "tune", "hero", "hero"), album(190, "report", "hero", "hero")]
 
 
 def test_bursts_that_are_far_apart_are_found_and_singletons_left_alone() -> None:
@@ -131,12 +130,12 @@ def row(report: Report, name: str) -> dict[str, object]:
 
 def test_tables_show_what_the_engines_reach(albums: list[LabelledAlbum]) -> None:
     with Progress(disable=True) as progress:
-        chosen, easy, *_, lost = clusters.run(albums, POLICIES, progress)
+        settings, easy, *_, lost = clusters.run(albums, POLICIES, progress)
         (orders,) = order.run(albums, POLICIES, progress)
         (found,) = heroes.run(albums, POLICIES, progress)
         (copies,) = duplicates.run(albums, POLICIES, progress)
-    assert row(easy, "leader-merge 1")["ari" if "ari" in easy.columns else "ARI"] == 1
-    assert row(chosen, "average linkage")["tried"] == 15
+    assert row(easy, "leader-merge 1")["ARI"] == 1
+    assert row(settings, "average linkage")["tried"] == 15
     assert {row["not lost"] for row in lost.json()["rows"]} == {"yes"}
     assert row(orders, "leader-merge 1")["ARI between orders"] == 1
     assert row(found, "leader-merge 1")["best, report"] == 1
@@ -145,18 +144,20 @@ def test_tables_show_what_the_engines_reach(albums: list[LabelledAlbum]) -> None
 
 
 def test_settings_are_chosen_without_a_look_at_the_reported_part(albums: list[LabelledAlbum]) -> None:
-    """Another reported part changes what is reported, not what is chosen."""
-    tune = [a for a in albums if a.part == "tune"]
-    others = [album(1_000 + n, "report", level) for n, level in enumerate(("easy", "medium", "hard") * 2)]
-    spoilt = [
-        LabelledAlbum(a.name, a.part, a.level, a.kind, a.vectors, a.labels[::-1].copy(), a.pixels, a.best, a.images)
-        for a in others
-    ]
+    """Other truths in the reported part change what is reported, not what is chosen."""
+    spoilt = [replace(a, labels=a.labels[::-1].copy()) if a.part == "report" else a for a in albums]
+    linkage = next(c for c in clusters.everyone({}) if c.name == "average linkage")
+    one, two = (clusters.compete(linkage, some, lambda: None) for some in (albums, spoilt))
+    assert (one.setting, one.tuned) == (two.setting, two.tuned)
+    assert set(one.scored) == {a.name for a in albums if a.part == "report"}
+    assert one.scored != two.scored
+
+
+def test_counts_of_the_sets(albums: list[LabelledAlbum]) -> None:
     with Progress(disable=True) as progress:
-        one = clusters.run([*tune, *others], POLICIES, progress)
-        two = clusters.run([*tune, *spoilt], POLICIES, progress)
-    assert one[0] == two[0]
-    assert one[1] != two[1]
+        (found,) = sets.run(albums, POLICIES, progress)
+    hard = next(r for r in found.json()["rows"] if (r["part"], r["level"]) == ("report", "hard"))
+    assert [hard[name] for name in ("albums", "photos", "bursts", "singletons", "copies")] == [2, 26, 4, 4, 0]
 
 
 def test_a_method_that_is_no_number_is_null_in_the_file(tmp_path: Path) -> None:

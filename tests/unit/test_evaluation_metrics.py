@@ -69,7 +69,9 @@ def test_singletons_alone_and_purity_of_their_own() -> None:
 
 
 def test_mean_and_standard_error() -> None:
-    assert mean_and_error([1.0, 2.0, 3.0]) == (2.0, pytest.approx(1 / math.sqrt(3)))
-    assert mean_and_error([1.0, math.nan, 3.0]) == (2.0, pytest.approx(1.0))
+    mean, error = mean_and_error([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert error == pytest.approx(1 / math.sqrt(3))
+    assert mean_and_error([1.0, math.nan, 3.0])[1] == pytest.approx(1.0)
     assert all(map(math.isnan, mean_and_error([])))
     assert columns([scores(TRUE, TRUE)])["ari"] == [1.0]
