@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codec import encode_fact
-from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, Policy, PolicyChanged
+from schemas.facts import MIXTURE_POLICY, EmbeddedImage, Fact, ImagesEmbedded, JobContext, Policy, PolicyChanged
 from schemas.ids import UNCLUSTERED
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import GroupedVersion, Hero, PetErased, PetVersion
@@ -25,7 +25,7 @@ MODEL: Final = "efficientnet-lite0@1"
 PET: Final = "pet_0123456789"
 _TIME: Final = "2026-11-21T00:00:00.000000+00:00"
 
-POLICIES: Final = {"leader-merge 1": Policy(engine="leader-merge", engine_version=1)}
+POLICIES: Final = {"mixture 1": MIXTURE_POLICY, "leader-merge 1": Policy(engine="leader-merge", engine_version=1)}
 """The engines that are evaluated; a new one of tables.engines is entered here."""
 
 
