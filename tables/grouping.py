@@ -16,7 +16,7 @@ import msgspec
 from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
 from tables.changes import Changes, Placed, change_of, listed, member_limit
-from tables.membership import Side, membership, side
+from tables.membership import membership, side
 from tables.pet import Group, Pet, Waiting
 from tables.vectors import MAX_WEIGHT, Floats
 
@@ -148,20 +148,15 @@ def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:
     number = clusters.number(placed.component)
     others = list(dict.fromkeys(map(clusters.number, placed.seen)))
     others = [other for other in others if other not in (number, UNCLUSTERED)][:RIVALS]
-    sides = {other: _side(pet, other, placed.vector, inside=False) for other in others}
+    sides = {other: side(placed.vector, clusters.sum(mixture, other), inside=False) for other in others}
     change = changes.members[image_id]
     second = min(sides, key=lambda other: (-sides[other].cosine, other)) if sides else UNCLUSTERED
     second_score = sides[second].cosine if sides else 0.0
     changes.members[image_id] = msgspec.structs.replace(change, runner_up=second, runner_up_score=second_score)
     if number != UNCLUSTERED:
         inside = mixture.weight(placed.component) < MAX_WEIGHT
-        own = _side(pet, number, placed.vector, inside=inside)
+        own = side(placed.vector, clusters.sum(mixture, number), inside=inside)
         changes.memberships[image_id] = membership(own, sides.values())
-
-
-def _side(pet: Pet, number: int, vector: Floats, *, inside: bool) -> Side:
-    found = pet.clusters.sum(pet.mixture, number)
-    return side(vector, found.total, found.weight, inside=inside)
 
 
 def _list(pet: Pet, changes: Changes, component: int, image: Waiting, vector: Floats, policy: Policy) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
+from tables.clusters import ClusterSum
 from tables.vectors import SCALE, Floats
 
 EXPONENT: Final = 16
@@ -39,11 +40,11 @@ class Side:
     weight: int
 
 
-def side(vector: Floats, total: Floats, weight: int, *, inside: bool) -> Side:
-    """A photo of `vector`, shape (d,), beside a cluster of the sum `total`; `inside`: the sum holds the vector, which
-    then is left out. A cluster of nothing else has cosine 0.
+def side(vector: Floats, cluster: ClusterSum, *, inside: bool) -> Side:
+    """A photo of `vector`, shape (d,), beside a cluster; `inside`: its sum holds the vector, which then is left out. A
+    cluster of nothing else has cosine 0.
     """
-    dot, square, own = float(total @ vector), float(total @ total), float(vector @ vector)
+    dot, square, weight, own = float(cluster.total @ vector), cluster.square, cluster.weight, float(vector @ vector)
     if inside:
         dot, square, weight = dot - own, square - 2 * dot + own, weight - 1
     if weight < 1 or square <= 0:

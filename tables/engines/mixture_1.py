@@ -48,7 +48,8 @@ def place(
     cosines = mixture.cosines(vector) if likely is None else mixture.some_cosines(ids, vector)
     ranks = np.argsort(-cosines, kind="stable")[:CANDIDATES]
     best = [(ids[rank], float(cosines[rank])) for rank in ranks]
-    near = tuple(c for c, cosine in best if cosine * mixture.tightness(c) >= policy.merge - NEAR)
+    least = policy.merge - NEAR
+    near = tuple(c for c, cosine in best if cosine >= least and cosine * mixture.tightness(c) >= least)
     seen = tuple(component for component, _ in best)
     first, first_score = best[0] if best else (None, 0.0)
     full = len(mixture) >= policy.max_components
