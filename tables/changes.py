@@ -44,10 +44,10 @@ class Changes:
 
     `merged`: ended cluster → the one that it ended in. `merges`: the same of components. The rest is for engines that
     regroup. `moves`: (component, cluster that it left, cluster that it came to). `placed`: images to be scored once the
-    clusters stand. `likely`: components worth an exact look for an image; `near`: those that images of the event may be
-    grouped with. `clusters`: those that gained or lost components. `begun`: new cluster → the one that most of its
-    images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved. `memberships`: how sure
-    that is (tables.membership).
+    clusters stand. `likely`: components worth an exact look for an image, of those before `first_opened`. `near`: those
+    that images of the event may be grouped with. `clusters`: those that gained or lost components. `begun`: new cluster
+    → the one that most of its images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved.
+    `memberships`: how sure that is (tables.membership).
     """
 
     members: dict[str, MemberChange] = field(default_factory=dict)
@@ -58,6 +58,7 @@ class Changes:
     placed: list[Placed] = field(default_factory=list)
     near: set[int] = field(default_factory=set)
     likely: dict[str, list[int]] = field(default_factory=dict)
+    first_opened: int = 0
     clusters: set[int] = field(default_factory=set)
     begun: dict[int, int] = field(default_factory=dict)
     component_of: dict[str, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ there on applying it never fails. Called by tables.store (live) and tables.repla
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -184,8 +185,9 @@ def place(
         pet.mixture = Mixture(len(values))
     engine = engine_of(policy)
     likely = changes.likely.get(image.image_id)
-    if likely is not None:  # what the event itself has touched is not in it as it is now
-        likely = sorted(changes.touched.union(component for component in likely if component in pet.groups))
+    if likely is not None:  # what the event itself has opened was not there to be chosen
+        opened = pet.mixture.ids[bisect_left(pet.mixture.ids, changes.first_opened) :]
+        likely = [*(component for component in likely if component in pet.groups), *opened]
     done = engine.place(pet.mixture, pet.clusters, values, pet.next_component, policy, likely)
     runner_up = UNCLUSTERED if done.runner_up is None else pet.clusters.number(done.runner_up)
     if done.evicted is not None:
@@ -231,6 +233,7 @@ def _shortlist(pet: Pet, changes: Changes, images: Sequence[EmbeddedImage], poli
     vectors = np.stack([dequantize(image.vector) for image in images])
     lists = pet.mixture.shortlists(vectors, engine.candidates)
     if lists is not None:
+        changes.first_opened = pet.next_component
         changes.likely = {image.image_id: likely for image, likely in zip(images, lists, strict=True)}
 
 

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from tables.sketch import WIDTH, sketch
+from tables.sketch import WIDTH, sketches
 from tables.vectors import MAX_WEIGHT, SCALE, Floats
 
 SCANNED: Final = 192
@@ -74,14 +74,14 @@ class Mixture:
         """Of each of `vectors`, shape (m, d), about `limit` components that are likely the nearest. None: all are."""
         if len(self.ids) <= max(limit, SCANNED):
             return None
-        sketches = np.stack([sketch(vector) for vector in vectors], axis=1)
         used = self._used
-        estimates = (self._sketched()[:used] @ sketches) / np.sqrt(self._squares[:used])[:, None]
+        estimates = (sketches(vectors) @ self._sketched()[:used].T) / np.sqrt(self._squares[:used])
         if used > len(self.ids):
-            estimates = estimates[self._rows]
-        least = np.partition(estimates, len(self.ids) - limit, axis=0)[len(self.ids) - limit]
+            estimates = estimates[:, self._rows]
+        last = len(self.ids) - limit
+        least = np.partition(estimates, last, axis=1)[:, last : last + 1]
         # By value, not by argpartition: which of several equal ones it takes is not laid down.
-        return [[self.ids[place] for place in np.flatnonzero(column)] for column in (estimates >= least).T]
+        return [[self.ids[place] for place in np.flatnonzero(row)] for row in estimates >= least]
 
     def some_cosines(self, components: Sequence[int], vector: Floats) -> Floats:
         """As `cosines`, of these components, in their order."""
@@ -187,13 +187,12 @@ class Mixture:
         self._sums[row] = total
         self._squares[row] = square
         if self._sketches is not None:
-            self._sketches[row] = sketch(total)
+            self._sketches[row] = sketches(total[None, :])[0]
 
     def _sketched(self) -> Floats:
         if self._sketches is None:
             self._sketches = np.zeros((len(self._squares), WIDTH))
-            for row in self._rows:
-                self._sketches[row] = sketch(self._sums[row])
+            self._sketches[: self._used] = sketches(self._sums[: self._used])
         return self._sketches
 
     def _make_room(self) -> None:

@@ -22,17 +22,17 @@ _INCREMENT: Final = 1442695040888963407
 """Knuth's MMIX generator (The Art of Computer Programming 2, 3.3.4): ours for ever, as numpy's generators are not."""
 
 
-def sketch(values: Floats) -> Floats:
-    """The sketch, shape (`WIDTH`,), of integer-valued `values`, shape (d,): they themselves up to `WIDTH` of them."""
-    dimension = len(values)
+def sketches(values: Floats) -> Floats:
+    """The sketches, shape (m, `WIDTH`), of integer-valued `values`, shape (m, d); for a small d they themselves."""
+    rows, dimension = values.shape
     if dimension <= WIDTH:
-        short: Floats = np.zeros(WIDTH)
-        short[:dimension] = values
+        short: Floats = np.zeros((rows, WIDTH))
+        short[:, :dimension] = values
         return short
     order, signs = _plan(dimension)
-    padded = np.zeros(len(order))
-    padded[:dimension] = values
-    sums: Floats = (padded[order] * signs).reshape(-1, WIDTH).sum(axis=0)
+    if len(order) > dimension:
+        values = np.concatenate([values, np.zeros((rows, len(order) - dimension))], axis=1)
+    sums: Floats = (values[:, order] * signs).reshape(rows, -1, WIDTH).sum(axis=1)
     return sums
 
 
