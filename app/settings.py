@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
-from schemas.facts import Policy
+from schemas.facts import MIXTURE_POLICY, Policy
 from schemas.topics import DEFAULT_PARTITIONS, RETRY_TIERS, Topics
 
 DEFAULT_TOKEN: Final = "changeme"
@@ -32,6 +33,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Delays = Annotated[tuple[float, ...], NoDecode]
 Channels = Annotated[tuple[float, float, float] | None, NoDecode]
 Strings = Annotated[tuple[str, ...], NoDecode]
+ENGINE_POLICIES: Final = {"mixture": MIXTURE_POLICY, "leader-merge": Policy()}
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
@@ -264,6 +266,8 @@ class Settings(BaseSettings):
     """Three numbers, comma-separated: standard deviation of R, G, B. Unset: the default model's."""
 
     # Clustering
+    cluster_engine: Literal["mixture", "leader-merge"] = "mixture"
+    """What groups the photos. Recorded in the first policy."""
     max_cluster_size: Positive = 24
     """Members that an answer lists for a cluster; the cluster may be larger. Recorded in the first policy."""
     clustering_min_samples: Positive = 2
@@ -369,11 +373,16 @@ class Settings(BaseSettings):
 
     def policy(self) -> Policy:
         """The policy that is recorded when the topics are made. Its id names the settings it was made from."""
-        default = Policy()
+        default = ENGINE_POLICIES[self.cluster_engine]
         sizes = (self.clustering_min_samples, self.max_cluster_size)
         if sizes == (default.min_cluster_size, default.max_cluster_size):
             return default
-        return Policy(policy_id="settings-{}-{}".format(*sizes), min_cluster_size=sizes[0], max_cluster_size=sizes[1])
+        return msgspec.structs.replace(
+            default,
+            policy_id="{}-settings-{}-{}".format(default.policy_id, *sizes),
+            min_cluster_size=sizes[0],
+            max_cluster_size=sizes[1],
+        )
 
     def switches(self) -> dict[str, bool]:
         """The switches of a rollout, as roles log them when they start."""

@@ -107,6 +107,7 @@ class BulkRows:
         self._pets[version.pet_id] = pet
         pet.version = version.version
         self._finished["pet_clusters"].append(changes.version_row)
+        self._regroup(pet, changes)
         self._merge(pet, changes)
         self._close(pet, changes)
         self._open(pet, changes)
@@ -140,15 +141,26 @@ class BulkRows:
         """Pet → its last version."""
         return {pet_id: pet.version for pet_id, pet in self._pets.items()}
 
+    def _regroup(self, pet: _Pet, changes: Changes) -> None:
+        """Members that moved components took, save those that this version places itself."""
+        targets = {(component, source): target for component, source, target in zip(*changes.moves, strict=True)}
+        for source in dict.fromkeys(changes.moves[1]):
+            for image_id in sorted(pet.of_cluster.get(source, set()).difference(changes.closed[0])):
+                component = msgspec.json.decode(pet.members[image_id].metadata).get("component", -1)
+                if (component, source) in targets:
+                    self._move(pet, changes, image_id, targets[component, source], "regrouped")
+
     def _merge(self, pet: _Pet, changes: Changes) -> None:
         """Members of merged clusters move, save those that this version places itself."""
-        named = set(changes.closed[0])
         for source, target in zip(*changes.merges, strict=True):
-            for image_id in sorted(pet.of_cluster.get(source, set()) - named):
-                moved = pet.members[image_id]
-                metadata = jsonb(msgspec.json.decode(moved.metadata) | {"rule": "merged"})
-                self._end_member(pet, changes, image_id)
-                self._hold_member(pet, image_id, _Member(changes.key, target, moved.score, changes.version, metadata))
+            for image_id in sorted(pet.of_cluster.get(source, set()).difference(changes.closed[0])):
+                self._move(pet, changes, image_id, target, "merged")
+
+    def _move(self, pet: _Pet, changes: Changes, image_id: str, target: int, rule: str) -> None:
+        moved = pet.members[image_id]
+        metadata = jsonb(msgspec.json.decode(moved.metadata) | {"rule": rule})
+        self._end_member(pet, changes, image_id)
+        self._hold_member(pet, image_id, _Member(changes.key, target, moved.score, changes.version, metadata))
 
     def _close(self, pet: _Pet, changes: Changes) -> None:
         images, numbers, merged_into = changes.closed

@@ -11,7 +11,7 @@ from projections.text import clean, count, jsonb, moment
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id, version_key
-from schemas.versions import ClusterChange, MemberChange, PetVersion
+from schemas.versions import ClusterChange, GroupedChange, GroupedVersion, MemberChange, PetVersion
 
 REMOVED: Final = "removed"
 """The rule of a change that ends an image's row and opens none."""
@@ -25,6 +25,7 @@ class Changes:
     pet_id: str
     version: int
     version_row: tuple[Any, ...]
+    moves: tuple[list[int], list[int], list[int]]
     merges: tuple[list[int], list[int]]
     closed: tuple[list[str], list[int], list[int | None]]
     members: tuple[list[str], list[int], list[float], list[str]]
@@ -46,6 +47,7 @@ def changes_of(version: PetVersion) -> Changes:
         pet_id=version.pet_id,
         version=version.version,
         version_row=_version_row(key, version),
+        moves=_moves(version),
         merges=(list(merges), list(merges.values())),
         closed=(
             [check_id(change.image_id, "members.image_id") for change in members],
@@ -66,6 +68,12 @@ def changes_of(version: PetVersion) -> Changes:
         ),
         heroes=_heroes(standing),
     )
+
+
+def _moves(version: PetVersion) -> tuple[list[int], list[int], list[int]]:
+    """Components, the clusters that they leave and the clusters that they come to."""
+    moves = version.moves if isinstance(version, GroupedVersion) else ()
+    return [move.component for move in moves], [move.source for move in moves], [move.target for move in moves]
 
 
 def merge_targets(clusters: Iterable[ClusterChange]) -> dict[int, int]:
@@ -110,7 +118,11 @@ def _version_row(key: UUID, version: PetVersion) -> tuple[Any, ...]:
 
 def _metadata(change: MemberChange) -> dict[str, Any]:
     """What a member's row keeps beside the columns; the perceptual hash as hex, since JSON numbers end at 2^53."""
+    grouped = {}
+    if isinstance(change, GroupedChange):
+        grouped = {"component": change.component, "membership": change.membership}
     return {
+        **grouped,
         "quality": change.quality,
         "phash": f"{change.phash & (2**64 - 1):016x}",
         "width": change.width,

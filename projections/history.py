@@ -18,6 +18,7 @@ from projections.difference import ClusterDifference, ImageDifference, read_diff
 from projections.members import MemberPage, PlaceRow, read_members, read_places
 from projections.missing import Missing, missing_version
 from projections.queries import load
+from projections.why import WhyRow, read_why
 from schemas.answers import ClusterAnswer
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
@@ -119,6 +120,11 @@ class HistoryReader:
         """A page of the clusters in which an image lay, the present one first, and the cursor of the next."""
         check_limit(limit)
         return await read_places(self._pool, pet_id, image_id, limit, cursor)
+
+    async def why(self, pet_id: str, image_id: str, version: int | None) -> WhyRow:
+        """Why an image lies where it lies at a version; None: the last."""
+        async with self._snapshot() as connection:
+            return await read_why(connection, pet_id, image_id, version)
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:

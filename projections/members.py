@@ -26,6 +26,8 @@ class PlacedBy(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: str = ""
     runner_up: int = UNCLUSTERED
     runner_up_score: float = 0.0
+    component: int = -1
+    membership: float = -1.0
 
 
 class MemberRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Versions, as rows. Called by `projections.runner` with a connection that is inside a transaction; so is a rebuild.
 
-A version is at most five statements, however many images it names, and only version = last + 1 is applied.
+A version is at most six statements, however many images it names, and only version = last + 1 is applied.
 """
 
 from __future__ import annotations
@@ -64,8 +64,12 @@ async def apply_version(connection: Any, version: PetVersion) -> Applied | Ignor
 
 
 async def _write_changes(connection: Any, changes: Changes) -> None:
-    """Merges first, then members, then clusters and heroes, as `schemas.versions` prescribes."""
+    """Moves and merges first, then members, then clusters and heroes, as `schemas.versions` prescribes."""
     images, numbers, merged_into = changes.closed
+    if changes.moves[0]:
+        await connection.execute(
+            load("move_components"), changes.key, changes.pet_id, changes.version, *changes.moves, images
+        )
     if changes.merges[0]:
         await connection.execute(
             load("move_merged_members"), changes.key, changes.pet_id, changes.version, *changes.merges, images

@@ -21,10 +21,9 @@ from schemas.headers import header
 from schemas.ids import check_id
 from schemas.public import DEAD_LETTER_TYPE, JOB_STATUS_TYPE, DeadLetterRecord, JobStatus
 from schemas.topics import Topics
-from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
+from schemas.versions import GROUPED_FORMAT, PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
 
 Message = EmbedImages | PurgePet | JobStatus | PetVersion | PetErased | DeadLetterRecord | DeadLetterAction
-VERSION_FORMAT: Final = 1
 _TYPE: Final = re.compile(r"(?P<name>.+)\.v(?P<number>\d+)")
 _status = msgspec.json.Decoder(JobStatus)
 
@@ -82,8 +81,8 @@ def decode_pet_change(value: bytes) -> PetVersion | PetErased:
     version = decode_change(value)
     if isinstance(version, PetErased):
         return check_erased(version)
-    if version.format > VERSION_FORMAT:
-        raise UnknownVersion(f"PetVersion has format {version.format}; this release knows {VERSION_FORMAT}")
+    if version.format > GROUPED_FORMAT:
+        raise UnknownVersion(f"PetVersion has format {version.format}; this release knows {GROUPED_FORMAT}")
     check_id(version.pet_id, "pet_id")
     moment(version.time, "time")
     return version

@@ -102,7 +102,7 @@ class ImagesEmbedded(Fact, frozen=True, kw_only=True):
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the fold may decide by; recorded, because the fold reads no setting.
 
-    `join`, `merge`: cosine thresholds. `min_cluster_size`: images a component needs to be a cluster.
+    `join`, `merge`: thresholds of the engine. `min_cluster_size`: images a component needs to be a cluster.
     `max_cluster_size`: members that an answer lists. `max_components`: bound of the state of one pet.
     `max_snapshot_clusters`, `max_snapshot_members`: bounds of one message on `media.clusters.updated`.
     """
@@ -117,6 +117,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_components: int = 512
     max_snapshot_clusters: int = 12
     max_snapshot_members: int = 24
+
+
+MIXTURE_POLICY: Final = Policy(policy_id="mixture-1", engine="mixture", join=0.80, merge=0.56, max_components=1024)
+"""What new deployments fold by. `Policy()` is what a log folds by that records no policy, and stays as it is."""
 
 
 class PolicyChanged(Fact, frozen=True, kw_only=True):

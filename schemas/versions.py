@@ -1,7 +1,7 @@
 """Messages on `media.pet-versions`: what changed from a version of a pet to the next. msgpack, keyed by pet_id.
 
 Written by the fold only, read by the projections. Holds changes, not the album, so that its size does not grow with it.
-To apply one: first move the members of each merged cluster, then apply `members`, then `clusters`.
+To apply one: first `moves`, then the members of each merged cluster, then `members`, then `clusters`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ PET_VERSION_TYPE: Final = "media.PetVersion.v1"
 PET_ERASED_TYPE: Final = "media.PetErased.v1"
 ERASED_FORMAT: Final = 2
 """`format` of a PetErased; a PetVersion has 1."""
+GROUPED_FORMAT: Final = 3
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
@@ -83,6 +84,42 @@ class PetVersion(msgspec.Struct, frozen=True, kw_only=True):
     unclustered_count: int
     coverage: dict[str, float] = {}
     quality_score: float | None = None
+
+
+class GroupedChange(MemberChange, frozen=True, array_like=True):
+    """As written by engines that group components. `component`: the one that took the image, -1 for none.
+
+    `membership`: posterior probability of the cluster, 0…1, when the image was placed (tables.membership); -1 where it
+    was not asked for.
+    """
+
+    component: int = -1
+    membership: float = -1.0
+
+
+class GroupedCluster(ClusterChange, frozen=True, array_like=True):
+    """As written by engines that group components. `split_from`: number of the cluster that most of its images lay in,
+    for one that begins with this version, else -1.
+    """
+
+    split_from: int = -1
+
+
+class ComponentMove(msgspec.Struct, frozen=True, array_like=True):
+    """From this version on all images that `component` has taken lie in cluster `target` instead of `source`."""
+
+    component: int
+    source: int
+    target: int
+
+
+class GroupedVersion(PetVersion, frozen=True, kw_only=True):
+    """A version by an engine that groups components. `moves`: so that no move has to name the images."""
+
+    format: int = GROUPED_FORMAT
+    members: tuple[GroupedChange, ...]
+    clusters: tuple[GroupedCluster, ...]
+    moves: tuple[ComponentMove, ...] = ()
 
 
 class PetErased(msgspec.Struct, frozen=True, kw_only=True):

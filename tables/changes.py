@@ -1,4 +1,4 @@
-"""Collects what one event changes in a pet, and turns it into the version message. Used by the fold only."""
+"""Collects what one event changes in a pet. Used by the fold only; tables.version_message tells it to others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from schemas.facts import JobContext, Policy
+from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
-from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
+from schemas.versions import MemberChange
 from tables.engines import Merge
-from tables.pet import HEROES_SHOWN, Group, Listed, Pet, Waiting
+from tables.pet import Group, Listed, Pet, Waiting
+from tables.vectors import Floats
 
 
 @dataclass(frozen=True)
@@ -27,23 +28,50 @@ class Position:
     key_id: str = ""
 
 
+@dataclass(frozen=True)
+class Placed:
+    """An image that lies in a component, with its vector, shape (d,). `seen`: components looked at, nearest first."""
+
+    image: Waiting
+    component: int
+    vector: Floats
+    seen: tuple[int, ...] = ()
+
+
 @dataclass
 class Changes:
-    """What an event changed so far. `touched`: living components whose row is out of date."""
+    """What an event changed so far. `touched`: living components whose row is out of date.
+
+    `merged`: ended cluster → the one that it ended in. `merges`: the same of components. The rest is for engines that
+    regroup. `moves`: (component, cluster that it left, cluster that it came to). `placed`: images to be scored once the
+    clusters stand. `likely`: components worth an exact look for an image, of those before `first_opened`. `near`: those
+    that images of the event may be grouped with. `clusters`: those that gained or lost components. `begun`: new cluster
+    → the one that most of its images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved.
+    `memberships`: how sure that is (tables.membership).
+    """
 
     members: dict[str, MemberChange] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     merged: dict[int, int] = field(default_factory=dict)
     merges: list[tuple[int, int]] = field(default_factory=list)
+    moves: list[tuple[int, int, int]] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
+    near: set[int] = field(default_factory=set)
+    likely: dict[str, list[int]] = field(default_factory=dict)
+    first_opened: int = 0
+    clusters: set[int] = field(default_factory=set)
+    begun: dict[int, int] = field(default_factory=dict)
+    component_of: dict[str, int] = field(default_factory=dict)
+    memberships: dict[str, float] = field(default_factory=dict)
     reclustered: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.members) or self.reclustered
+        return bool(self.members) or self.reclustered or bool(self.moves)
 
 
 def absorb(pet: Pet, changes: Changes, merge: Merge, policy: Policy) -> None:
     """Let the target's group take the source's, as the mixture has done with their vectors."""
-    source, target = pet.groups.pop(merge.source), pet.groups[merge.target]
+    source, target = pet.drop(merge.source), pet.groups[merge.target]
     changes.touched.discard(merge.source)
     changes.touched.add(merge.target)
     changes.merges.append((merge.source, merge.target))
@@ -54,7 +82,7 @@ def absorb(pet: Pet, changes: Changes, merge: Merge, policy: Policy) -> None:
     if len(numbers) == 2:
         kept, gone = numbers
         pet.aliases[gone] = changes.merged[gone] = kept
-    target.number = numbers[0] if numbers else UNCLUSTERED
+    pet.assign(merge.target, numbers[0] if numbers else UNCLUSTERED)
     target.waiting += source.waiting
     target.list_members(source.members, member_limit(policy))
     target.offer_heroes(source.heroes)
@@ -103,46 +131,6 @@ def change_of(
 def member_limit(policy: Policy) -> int:
     """How many members a group lists: what answers show, and all of a component that is no cluster yet."""
     return max(policy.max_cluster_size, policy.min_cluster_size)
-
-
-def build_version(pet: Pet, changes: Changes, job: JobContext, at: Position) -> PetVersion:
-    """The message on `media.pet-versions` for the version that `pet` has just reached."""
-    members = tuple(
-        msgspec.structs.replace(m, cluster=_successor(changes, m.cluster)) for m in changes.members.values()
-    )
-    standing = [_cluster_change(pet, c, pet.groups[c]) for c in changes.touched if pet.groups[c].number >= 0]
-    ended = [ClusterChange(gone, "", 0, 0.0, (), _successor(changes, gone)) for gone in changes.merged]
-    return PetVersion(
-        pet_id=pet.pet_id,
-        version=pet.version,
-        time=at.time,
-        partition=at.partition,
-        offset=at.offset,
-        job_id=job.job_id,
-        model=pet.models[pet.model],
-        policy_id=at.policy.policy_id,
-        max_cluster_size=at.policy.max_cluster_size,
-        members=members,
-        clusters=tuple(sorted([*standing, *ended], key=lambda c: c.number)),
-        cluster_count=sum(g.number >= 0 for g in pet.groups.values()),
-        image_count=pet.image_count,
-        unclustered_count=pet.unclustered_count,
-        coverage=pet.coverage,
-        quality_score=pet.quality_score,
-    )
-
-
-def _successor(changes: Changes, number: int) -> int:
-    while number in changes.merged:
-        number = changes.merged[number]
-    return number
-
-
-def _cluster_change(pet: Pet, component: int, group: Group) -> ClusterChange:
-    heroes = tuple(Hero(h.image_id, h.quality) for h in group.heroes[:HEROES_SHOWN])
-    return ClusterChange(
-        group.number, group.label(), pet.mixture.count(component), pet.mixture.tightness(component), heroes
-    )
 
 
 def listed(image: Waiting) -> Listed:

@@ -7,10 +7,12 @@ there on applying it never fails. Called by tables.store (live) and tables.repla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import numpy as np
 
 from schemas.errors import DeadLetter
 from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, PetPurged, Policy, ReclusterRequested
@@ -18,9 +20,9 @@ from schemas.ids import UNCLUSTERED
 from tables import jobs
 from tables.changes import (
     Changes,
+    Placed,
     Position,
     absorb,
-    build_version,
     change_of,
     listed,
     member_limit,
@@ -28,6 +30,7 @@ from tables.changes import (
     rescore_founder,
 )
 from tables.engines import LOOSE, engine_of
+from tables.grouping import has_grown, score, settle
 from tables.mixture import Mixture
 from tables.outputs import Output, snapshot, updated_output, version_output
 from tables.pet import Group, Pet, Waiting, waiting_of
@@ -35,6 +38,7 @@ from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage
 from tables.vectors import dequantize, is_unit
+from tables.version_message import build_version
 
 History = Callable[[], Iterable[ImageRow]]
 
@@ -77,7 +81,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         pet.last_offset = at.offset
         return Step(model=max(pet.model, 0))
     _check(pet, fact)
-    engine_of(at.policy)  # an unknown engine is refused before anything changes
+    engine = engine_of(at.policy)  # an unknown engine is refused before anything changes
     result = Step(model=pet.model_index(fact.model))
     in_force = pet.model_index(promoted) if promoted else (pet.model if pet.model >= 0 else result.model)
     replaces = fact.job.force and jobs.is_unsettled(pet, fact)
@@ -87,6 +91,13 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         changes.reclustered = True
     if switched:
         pet.model = in_force
+    grouped = engine.regroup is not None
+    if pet.grouped != grouped and pet.image_count and pet.model == result.model:
+        changes.reclustered = True  # the components of one kind of engine mean nothing to the other
+    if pet.model == result.model:
+        pet.grouped = grouped
+    if not changes.reclustered and result.model == pet.model:
+        _shortlist(pet, changes, fact.images, at.policy)
     for image in fact.images:
         known = (result.model, image.image_id) in pet.folded
         if known and not replaces:
@@ -98,6 +109,9 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         if not known:
             pet.folded.add((result.model, image.image_id))
             result.folded.append(image.image_id)
+    _group(pet, changes, at.policy)
+    if changes.placed:
+        row = msgspec.structs.replace(row, images=[_scored(image, changes) for image in row.images])
     before = jobs.settle(pet, fact, result.model, placed=len(result.folded))
     has_album = row.model == pet.model and pet.image_count > 0
     changes.reclustered |= before.ended and replaces and (bool(row.images) or has_album)
@@ -147,7 +161,7 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
     if pet.model < 0 or fact.request_id in pet.ended:
         pet.last_offset = at.offset  # else a repeat of it would not be known for one
         return result
-    engine_of(at.policy)
+    pet.grouped = engine_of(at.policy).regroup is not None
     result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history)
     result.ended.append(fact.request_id)
     pet.ended.add(fact.request_id)
@@ -169,11 +183,17 @@ def place(
     values = dequantize(vector)
     if not len(pet.mixture) and pet.mixture.dimension != len(values):
         pet.mixture = Mixture(len(values))
-    done = engine_of(policy)(pet.mixture, values, pet.next_component, policy)
-    runner_up = UNCLUSTERED if done.runner_up is None else pet.groups[done.runner_up].number
+    engine = engine_of(policy)
+    likely = changes.likely.get(image.image_id)
+    if likely is not None:  # what the event itself has opened was not there to be chosen
+        opened = pet.mixture.ids[bisect_left(pet.mixture.ids, changes.first_opened) :]
+        likely = [*(component for component in likely if component in pet.groups), *opened]
+    done = engine.place(pet.mixture, pet.clusters, values, pet.next_component, policy, likely)
+    runner_up = UNCLUSTERED if done.runner_up is None else pet.clusters.number(done.runner_up)
     if done.evicted is not None:
-        del pet.groups[done.evicted]
+        pet.drop(done.evicted)
         changes.touched.discard(done.evicted)
+        changes.near.discard(done.evicted)
     image = msgspec.structs.replace(image, score=done.score)
     pet.unclustered_count += 1
     if done.joined == LOOSE:
@@ -186,25 +206,70 @@ def place(
         rescore_founder(pet.groups[done.joined], done.founder_score)
     for merge in done.merges:
         absorb(pet, changes, merge, policy)
+    pet.clusters.grew(done.component, values)
     group = pet.groups[done.component]
     group.waiting.append(image)
-    group.list_members([listed(image)], member_limit(policy))
-    group.offer_heroes([listed(image)])
     group.vote(votes)
     changes.touched.add(done.component)
     changes.members[image.image_id] = change_of(
         image, UNCLUSTERED, "opened" if done.opened else "joined", runner_up, done.runner_up_score
     )
-    _number(pet, changes, group, pet.mixture.count(done.component), policy)
+    if engine.regroup is None:
+        group.list_members([listed(image)], member_limit(policy))
+        group.offer_heroes([listed(image)])
+        _number(pet, changes, done.component, policy)
+    else:
+        pet.unclustered_count -= group.number != UNCLUSTERED
+        changes.placed.append(Placed(image, done.component, values, done.seen))
+        changes.near.update(done.near)
     return image, done.component
 
 
-def _number(pet: Pet, changes: Changes, group: Group, count: int, policy: Policy) -> None:
-    """Make a group a cluster once it is large enough, and move who waited into it."""
+def _shortlist(pet: Pet, changes: Changes, images: Sequence[EmbeddedImage], policy: Policy) -> None:
+    """Before an event's images, for engines that need not look at every component."""
+    engine = engine_of(policy)
+    if not engine.candidates or not images:
+        return
+    vectors = np.stack([dequantize(image.vector) for image in images])
+    lists = pet.mixture.shortlists(vectors, engine.candidates)
+    if lists is not None:
+        changes.first_opened = pet.next_component
+        changes.likely = {image.image_id: likely for image, likely in zip(images, lists, strict=True)}
+
+
+def _group(pet: Pet, changes: Changes, policy: Policy) -> None:
+    """Behind an event's images, for engines that regroup: group anew what they touched, and score them."""
+    engine = engine_of(policy)
+    if engine.regroup is None or not changes.placed:
+        return
+    if has_grown(pet.image_count - len(changes.placed), pet.image_count):
+        group_all(pet, changes, policy)
+        return
+    settle(pet, changes, engine.regroup(pet.mixture, pet.clusters, changes.touched, changes.near, policy), policy)
+    score(pet, changes, policy)
+
+
+def group_all(pet: Pet, changes: Changes, policy: Policy) -> None:
+    """As `_group`, of all components: of an album that has grown, or that is folded anew."""
+    engine = engine_of(policy)
+    if engine.regroup_all is not None and changes.placed:
+        settle(pet, changes, engine.regroup_all(pet.mixture, policy), policy)
+        score(pet, changes, policy)
+
+
+def _scored(image: PlacedImage, changes: Changes) -> PlacedImage:
+    """The image with the score that it was given once the clusters stood."""
+    change = changes.members.get(image.image_id)
+    return image if change is None else msgspec.structs.replace(image, score=change.score)
+
+
+def _number(pet: Pet, changes: Changes, component: int, policy: Policy) -> None:
+    """Make a component a cluster once it is large enough, and move who waited into it."""
+    group = pet.groups[component]
     if group.number == UNCLUSTERED:
-        if count < policy.min_cluster_size:
+        if pet.mixture.count(component) < policy.min_cluster_size:
             return
-        group.number = pet.next_cluster
+        pet.assign(component, pet.next_cluster)
         pet.next_cluster += 1
     promote(pet, changes, group)
 
@@ -214,9 +279,9 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     lie.
     """
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
-    done, lies = recluster(pet, album, at.policy, place)
+    done, lies = recluster(pet, album, at.policy, place, group_all)
     changes.members, changes.touched, changes.merged = done.members, done.touched, done.merged
-    changes.reclustered = True
+    changes.component_of, changes.memberships, changes.reclustered = done.component_of, done.memberships, True
     return msgspec.structs.replace(row, merges=[], recluster=lies)
 
 

@@ -6,6 +6,7 @@ An output is stored with the event's rows before it is sent, and sent again byte
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import nlargest
 from typing import Final, Literal
 
 import msgspec
@@ -16,7 +17,8 @@ from schemas.facts import Policy
 from schemas.ids import cluster_id, message_id
 from schemas.pet_keys import PET_KEY_TYPE, PetKey, decode_key, encode_key
 from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
-from tables.pet import Group, Listed, Pet
+from tables.faces import Face, face_of
+from tables.pet import Listed, Pet
 
 Channel = Literal["versions", "updated", "status", "deadletter", "keys"]
 
@@ -81,34 +83,39 @@ def snapshot(pet: Pet, policy: Policy, changed: Iterable[int], *, job_id: str, t
 
     `changed`: components that this version touched; their members are listed until the policy's bound is reached.
     """
-    touched = set(changed)
-    numbered = [(c, g) for c, g in pet.groups.items() if g.number >= 0]
-    numbered.sort(key=lambda pair: (pair[0] not in touched, -pet.mixture.count(pair[0]), pair[1].number))
-    room = policy.max_snapshot_members
-    clusters = []
-    for component, group in numbered[: policy.max_snapshot_clusters]:
-        shown = group.members[: min(room, policy.max_cluster_size)] if component in touched else []
-        room -= len(shown)
-        clusters.append(_snapshot_cluster(pet, component, group, shown))
+    clusters = pet.clusters
+    touched = {clusters.number(component) for component in changed}
+    limit, counts = policy.max_snapshot_clusters, clusters.counts(pet.mixture)
+    least = nlargest(limit, counts.values())[-1] if counts else 0  # so that hundreds of small ones are not sorted
+    large = [number for number, count in counts.items() if count >= least]
+    shown = sorted(
+        {*large, *(touched & clusters.numbers())}, key=lambda number: (number not in touched, -counts[number], number)
+    )[:limit]
+    room, faces = policy.max_snapshot_members, []
+    for number in shown:
+        face = face_of(pet, number)
+        members = face.members[: min(room, policy.max_cluster_size)] if number in touched else []
+        room -= len(members)
+        faces.append(_snapshot_cluster(pet, face, members))
     message = public.ClustersUpdated(
         pet_id=pet.pet_id,
         version=pet.version,
         updated_at=time,
         job_id=job_id,
-        cluster_count=len(numbered),
+        cluster_count=len(clusters),
         image_count=pet.image_count,
         unclustered_count=pet.unclustered_count,
-        clusters=tuple(clusters),
+        clusters=tuple(faces),
         link=f"/internal/pets/{pet.pet_id}/clusters/latest",
     )
     return _json.encode(message)
 
 
-def _snapshot_cluster(pet: Pet, component: int, group: Group, shown: Sequence[Listed]) -> public.SnapshotCluster:
+def _snapshot_cluster(pet: Pet, face: Face, shown: Sequence[Listed]) -> public.SnapshotCluster:
     return public.SnapshotCluster(
-        id=cluster_id(pet.pet_id, group.number),
-        label=group.label(),
-        hero_image_id=group.heroes[0].image_id,
-        member_count=pet.mixture.count(component),
+        id=cluster_id(pet.pet_id, face.number),
+        label=face.label,
+        hero_image_id=face.heroes[0].image_id,
+        member_count=face.member_count,
         members=tuple(public.SnapshotMember(m.image_id, m.score) for m in shown),
     )

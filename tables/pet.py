@@ -4,6 +4,7 @@
     ├── mixture            vectors and component ids (tables.mixture)
     ├── groups             per component: cluster number, listed members, heroes, label votes
     ├── folded, ended      ids of images and jobs that are done with
+    ├── clusters           which components make up each cluster (tables.clusters), derived from the groups
     └── jobs               runs of jobs whose commands are not all settled, by `JobContext.key`, oldest first
 
 Used by the fold (tables.fold) and by tables.rows, which turns it into bytes and back.
@@ -18,6 +19,7 @@ import msgspec
 
 from schemas.facts import EmbeddedImage
 from schemas.ids import UNCLUSTERED
+from tables.clusters import Clusters
 from tables.mixture import Mixture
 
 HERO_CANDIDATES: Final = 8
@@ -55,8 +57,9 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True):
 class Group:
     """What the public sees of a component. All lists are bounded, so that its bytes do not grow with the album.
 
-    `number`: the cluster's number, or -1 while the component is too small. `members`: best score first. `heroes`:
-    candidates, best quality first. `votes`: label → images whose job carried it. `waiting`: empty once numbered.
+    `number`: of the cluster that the component belongs to, or -1 for none. `members`: best score first. `heroes`:
+    candidates, best quality first. `votes`: label → images whose job carried it. `waiting`: all members of a component
+    that may still be, or become again, too small for a cluster.
     """
 
     number: int = UNCLUSTERED
@@ -78,10 +81,6 @@ class Group:
         for label, count in votes.items():
             if label in self.votes or len(self.votes) < LABELS_COUNTED:
                 self.votes[label] = self.votes.get(label, 0) + count
-
-    def label(self) -> str:
-        """The label most voted, the earliest on a tie; else ``Cluster n``."""
-        return max(self.votes, key=lambda name: self.votes[name]) if self.votes else f"Cluster {self.number}"
 
 
 class FailureNote(msgspec.Struct, frozen=True, array_like=True):
@@ -145,7 +144,8 @@ class Pet:
 
     `version_offset`: log offset of the event that made the current version, -1 before the first. `snapshot`: the
     message that this event sent to `media.clusters.updated`. `aliases`: ended cluster numbers and their successors.
-    `erased`: what its purges have said, None when there was none.
+    `erased`: what its purges have said, None when there was none. `grouped`: whether its mixture is of an engine that
+    groups components.
     """
 
     pet_id: str
@@ -163,15 +163,27 @@ class Pet:
     quality_score: float | None = None
     aliases: dict[int, int] = field(default_factory=dict)
     groups: dict[int, Group] = field(default_factory=dict)
+    clusters: Clusters = field(default_factory=Clusters)
     jobs: dict[str, OpenJob] = field(default_factory=dict)
     folded: set[tuple[int, str]] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     snapshot: bytes = b""
     erased: Erased | None = None
+    grouped: bool = False
 
     def memory(self) -> int:
         """Bytes that this pet takes in memory, roughly: its sums, and its ids at 120 bytes each."""
         return self.mixture.memory() + 120 * (len(self.folded) + len(self.ended))
+
+    def assign(self, component: int, number: int) -> None:
+        """Let a component belong to a cluster; UNCLUSTERED for none."""
+        self.groups[component].number = number
+        self.clusters.put(component, number)
+
+    def drop(self, component: int) -> Group:
+        """Take a component's group away, as its component was."""
+        self.clusters.put(component, UNCLUSTERED)
+        return self.groups.pop(component)
 
     def model_index(self, model: str) -> int:
         """The number of a model in this pet's rows; a new one is added."""

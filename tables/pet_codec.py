@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterable
 
 from tables.mixture import ComponentSums, Mixture
 from tables.pet import Group, Pet
-from tables.rows import ComponentRow, EventRow, PetState, PurgedState, Segment, erased_of
+from tables.rows import (
+    ComponentRow,
+    EventRow,
+    GroupedState,
+    PetState,
+    PurgedState,
+    Segment,
+    erased_of,
+    is_grouped,
+)
 from tables.vectors import decode_sum, encode_sum
 
 
@@ -55,6 +64,8 @@ def state_of(pet: Pet, offsets: dict[int, int], segments: list[int], tail: Segme
         segments,
         tail,
     )
+    if pet.grouped:
+        return GroupedState(*fields, pet.erased, pet.grouped)
     return PetState(*fields) if pet.erased is None else PurgedState(*fields, pet.erased)
 
 
@@ -79,6 +90,7 @@ def pet_of(
         aliases=state.aliases,
         jobs=state.jobs,
         erased=erased_of(state),
+        grouped=is_grouped(state),
     )
     rows = {offset: event_row(offset) for offset in {offset for _, offset in state.components}}
     for component, offset in state.components:
@@ -88,6 +100,7 @@ def pet_of(
         pet.groups[component] = Group(
             found.number, list(found.members), list(found.heroes), dict(found.votes), list(found.waiting)
         )
+        pet.clusters.put(component, found.number)
     for part in [*map(segment, state.segments), state.tail]:
         pet.folded.update((model, image_id) for model, image_ids in part.images for image_id in image_ids)
         pet.ended.update(part.jobs)

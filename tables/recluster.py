@@ -15,11 +15,13 @@ import msgspec
 from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
 from tables.changes import Changes, change_of
+from tables.clusters import Clusters
 from tables.mixture import Mixture
 from tables.pet import Group, Pet, Waiting
 from tables.rows import UNFOLDED, ImageRow, PlacedImage
 
 Place = Callable[[Pet, Changes, Waiting, bytes, dict[str, int], Policy], tuple[Waiting, int]]
+GroupAll = Callable[[Pet, Changes, Policy], None]
 
 
 @dataclass
@@ -60,7 +62,9 @@ class Album:
         return UNCLUSTERED if group is None else group.number
 
 
-def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Changes, list[tuple[str, int]]]:
+def recluster(
+    pet: Pet, album: Album, policy: Policy, place: Place, group_all: GroupAll
+) -> tuple[Changes, list[tuple[str, int]]]:
     """Fold `album` into a new mixture of `pet`, in place. Returns the changes and where each image lies now.
 
     A new component takes over the old number with which it shares most images, each number once; others get new
@@ -69,7 +73,7 @@ def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Cha
     before = {image_id: album.number(image_id, pet.groups) for image_id in album.order}
     old_numbers = {g.number for g in pet.groups.values()} - {UNCLUSTERED}
     aliases, first_number = pet.aliases, pet.next_cluster
-    pet.groups, pet.aliases, pet.mixture = {}, {}, Mixture(pet.mixture.dimension)
+    pet.groups, pet.aliases, pet.mixture, pet.clusters = {}, {}, Mixture(pet.mixture.dimension), Clusters()
     pet.image_count, pet.unclustered_count = len(album.order), 0
     scratch, placed = Changes(), {}
     width = next((len(image.vector) for image in album.vectors.values()), 0)
@@ -81,15 +85,19 @@ def recluster(pet: Pet, album: Album, policy: Policy, place: Place) -> tuple[Cha
             continue
         votes = dict.fromkeys(album.labels[image_id], 1)
         placed[image_id] = place(pet, scratch, _waiting(image), image.vector, votes, policy)[1]
+    group_all(pet, scratch, policy)
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
-    provisional = {c: g.number for c, g in pet.groups.items() if g.number != UNCLUSTERED}
-    _renumber(pet, now, before)
-    renamed = {number: pet.groups[c].number for c, number in provisional.items()}
-    changes = Changes(touched=set(pet.groups), reclustered=True)
+    renamed = _renumber(pet, now, before)
+    changes = Changes(touched=set(pet.groups), reclustered=True, component_of=now, memberships=scratch.memberships)
     for change in scratch.members.values():
-        cluster = renamed.get(_follow(scratch.merged, change.cluster), UNCLUSTERED)
-        changes.members[change.image_id] = msgspec.structs.replace(change, cluster=cluster, rule="reclustered")
+        number, second = change.cluster, change.runner_up
+        if pet.grouped:  # leader-merge 1 is frozen with the number that the runner-up had for the time being
+            second = renamed.get(second, UNCLUSTERED)
+        number = renamed.get(_follow(scratch.merged, number), UNCLUSTERED)
+        changes.members[change.image_id] = msgspec.structs.replace(
+            change, cluster=number, runner_up=second, rule="reclustered"
+        )
     _retire(pet, changes, before, old_numbers - set(renamed.values()))
     return changes, list(now.items())
 
@@ -110,23 +118,33 @@ def _follow(parents: dict[int, int], key: int) -> int:
     return key
 
 
-def _renumber(pet: Pet, now: dict[str, int], before: dict[str, int]) -> None:
-    """Give the new clusters their old numbers back: largest overlap first, ties to the lowest number and component."""
+def _renumber(pet: Pet, now: dict[str, int], before: dict[str, int]) -> dict[int, int]:
+    """Give the new clusters their old numbers back: largest overlap first, ties to the lowest number and component.
+
+    Returns each cluster's new number by the one that it had until now.
+    """
+    clusters = pet.clusters
     overlap = Counter(
-        (component, before[image_id])
+        (clusters.number(component), before[image_id])
         for image_id, component in now.items()
-        if before[image_id] != UNCLUSTERED and component in pet.groups
+        if before[image_id] != UNCLUSTERED and clusters.number(component) != UNCLUSTERED
     )
-    numbered = {c for c, g in pet.groups.items() if g.number != UNCLUSTERED}
-    taken: dict[int, int] = {}
-    for (component, number), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0][1], item[0][0])):
-        if component in numbered and component not in taken and number not in taken.values():
-            taken[component] = number
-    for component in sorted(numbered):
-        if component not in taken:
-            taken[component] = pet.next_cluster
+    first = {number: clusters.components(number)[0] for number in clusters.numbers()}
+    renamed: dict[int, int] = {}
+    given: set[int] = set()
+    for (new, old), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0][1], first[item[0][0]])):
+        if new not in renamed and old not in given:
+            renamed[new] = old
+            given.add(old)
+    for new in sorted(first, key=lambda number: first[number]):
+        if new not in renamed:
+            renamed[new] = pet.next_cluster
             pet.next_cluster += 1
-        pet.groups[component].number = taken[component]
+    pet.clusters = Clusters()
+    for component, group in pet.groups.items():
+        if group.number != UNCLUSTERED:
+            pet.assign(component, renamed[group.number])
+    return renamed
 
 
 def _retire(pet: Pet, changes: Changes, before: dict[str, int], ended: set[int]) -> None:

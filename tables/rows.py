@@ -131,6 +131,12 @@ class PurgedState(PetState, frozen=True, array_like=True):
     erased: Erased | None = None
 
 
+class GroupedState(PurgedState, frozen=True, array_like=True):
+    """The state of a pet whose mixture is of an engine that groups components; of any other, it is not written."""
+
+    grouped: bool = False
+
+
 class Garbage(msgspec.Struct, array_like=True):
     """A component row that nothing refers to: superseded at event `dropped`, deleted at event `deleted` (-1: not
     yet).
@@ -163,9 +169,9 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _ReadHead(Head, frozen=True, array_like=True):
-    """As it is read: a state that ends before `erased` has none."""
+    """As it is read: what a state ends before has its default."""
 
-    state: PurgedState
+    state: GroupedState
 
 
 class PartitionFact(msgspec.Struct, frozen=True, array_like=True):
@@ -222,8 +228,13 @@ def erased_of(state: PetState) -> Erased | None:
     return state.erased if isinstance(state, PurgedState) else None
 
 
+def is_grouped(state: PetState) -> bool:
+    """Whether the mixture is of an engine that groups components."""
+    return isinstance(state, GroupedState) and state.grouped
+
+
 def decode_head(raw: bytes) -> Head:
-    """Inverse of `encode`, but for a state without purges, which becomes a PurgedState that says so."""
+    """Inverse of `encode`, but for the kind of the state, which is the one that tells most."""
     return _head.decode(raw)
 
 

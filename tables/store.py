@@ -214,11 +214,16 @@ class PetStore:
     @staticmethod
     def _supersede(stored: StoredPet, result: Step, offset: int) -> None:
         """Point the touched components to this event's row; rows that nothing points to any more become garbage."""
-        before = {*stored.offsets.values(), stored.version_row, offset}
-        stored.offsets = {c: o for c, o in stored.offsets.items() if c in stored.pet.groups}
-        stored.offsets.update(dict.fromkeys(result.touched, offset))
+        offsets, groups = stored.offsets, stored.pet.groups
+        gone = [c for c in offsets if c not in groups] if len(offsets) > len(groups) - len(result.touched) else []
+        left = {offsets[component] for component in [*gone, *result.touched] if component in offsets}
+        for component in gone:
+            del offsets[component]
+        # In place and rising, so that they stay in order.
+        offsets.update(dict.fromkeys(sorted(result.touched), offset))
+        candidates = {*left, stored.version_row, offset} - {-1}
         stored.version_row = stored.pet.version_offset
-        dropped = before - {*stored.offsets.values(), stored.version_row, -1}
+        dropped = candidates - {*offsets.values(), stored.version_row}
         stored.delivery.garbage += [rows.Garbage(row, offset) for row in sorted(dropped)]
 
     @staticmethod

@@ -13,13 +13,18 @@ SKIMAGE = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "motorcyc
 SKLEARN = ("china.jpg", "flower.jpg")
 
 
-def photo_path(name: str) -> Path:
-    """Path of a photo by file name."""
-    package, folder = ("sklearn", "datasets/images") if name in SKLEARN else ("skimage", "data")
+def package_folder(package: str) -> Path:
+    """Folder of an installed package."""
     spec = find_spec(package)
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent / folder / name
+    return Path(spec.origin).parent
+
+
+def photo_path(name: str) -> Path:
+    """Path of a photo by file name."""
+    package, folder = ("sklearn", "datasets/images") if name in SKLEARN else ("skimage", "data")
+    return package_folder(package) / folder / name
 
 
 def photo(name: str) -> Image.Image:

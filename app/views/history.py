@@ -91,6 +91,15 @@ async def list_places(services: WebServices, request: web.Request) -> web.Respon
     return json_response(envelope(struct_bytes(rows), {"next_cursor": following}))
 
 
+async def get_why(services: WebServices, request: web.Request) -> web.Response:
+    """Why an image lies where it lies, at one version."""
+    pet_id, image_id = (parse_id(request.match_info, name) for name in ("pet_id", "image_id"))
+    text = request.query.get("version")
+    version = None if text is None else parse_version(text, "version")
+    row = await _found(services, services.history.why(pet_id, image_id, version))
+    return json_response(envelope(struct_bytes(row)))
+
+
 async def list_jobs_by_state(services: WebServices, request: web.Request) -> web.Response:
     """A page of all pets' jobs in a state, newest first."""
     state, (limit, cursor) = parse_state(request.query), parse_page(request.query)

@@ -21,6 +21,7 @@ _GONE: Final = Answer(
 _INVALID: Final = Answer(422, "A parameter is not valid, or not known.", ERROR)
 _AWAY: Final = Answer(503, "Postgres does not answer.", ERROR)
 _NO_PET: Final = Answer(404, "The pet was never clustered, or was purged.", ERROR)
+_IMAGE: Final = Parameter("image_id", "path", "The image's id, of the same form as a pet's.")
 _PETS: Final = "/internal/pets/{pet_id}"
 
 CLUSTER_HISTORY: Final = (
@@ -130,7 +131,27 @@ CLUSTER_HISTORY: Final = (
             _INVALID,
             _AWAY,
         ),
-        parameters=(PET, Parameter("image_id", "path", "The image's id, of the same form as a pet's."), *_PAGE),
+        parameters=(PET, _IMAGE, *_PAGE),
+        only_known=True,
+    ),
+    Route(
+        "GET",
+        f"{_PETS}/images/{{image_id}}/why",
+        "get_why",
+        "Why an image lies in its cluster, from what was recorded when it was placed: rule, scores, event, policy.",
+        history.get_why,
+        (
+            Answer(200, "Why.", "WhyEnvelope"),
+            Answer(404, "The pet has no such image at that version.", ERROR),
+            _GONE,
+            _INVALID,
+            _AWAY,
+        ),
+        parameters=(
+            PET,
+            _IMAGE,
+            Parameter("version", "query", "At which version; else the last.", "integer", _VERSION),
+        ),
         only_known=True,
     ),
 )

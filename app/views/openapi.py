@@ -28,6 +28,7 @@ from projections.members import MemberRow, PlaceRow
 from projections.purges import PurgeRow
 from projections.reader import JobRow
 from projections.rebuild_progress import RebuildProgress
+from projections.why import WhyRow
 from schemas.answers import ClusterAnswer
 
 _REF: Final = "#/components/schemas/"
@@ -112,7 +113,7 @@ def _content(schema: str, content_type: str) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     structs = (
         *(ClusterAnswer, JobRow, Check),
-        *(VersionRow, PetDifference, MemberRow, PlaceRow),
+        *(VersionRow, PetDifference, MemberRow, PlaceRow, WhyRow),
         *(DeadLetterRow, DeadLetterDetail, LetterBody, LettersBody, ActedData, CountedData),
         *(PurgeRow, PurgeBody, RebuildProgress),
     )
@@ -142,6 +143,7 @@ def _schemas() -> dict[str, Any]:
         "AsOfEnvelope": _envelope({"$ref": f"{_REF}ClusterAnswer"}, _object(as_of={"type": "string"})),
         "VersionsEnvelope": _page_of("VersionRow"),
         "PlacesEnvelope": _page_of("PlaceRow"),
+        "WhyEnvelope": _envelope({"$ref": f"{_REF}WhyRow"}),
         "MembersEnvelope": _page_of("MemberRow", version=count, member_count=count),
         "DifferenceEnvelope": _envelope({"$ref": f"{_REF}PetDifference"}, _object(next_cursor=_CURSOR)),
         "JobEnvelope": _envelope({"$ref": f"{_REF}JobRow"}),

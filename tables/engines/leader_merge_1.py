@@ -12,16 +12,26 @@ less dependent on the order of arrival.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from schemas.facts import Policy
+from tables.clusters import Clusters
 from tables.engines import LOOSE, Merge, Placement
 from tables.mixture import Mixture
 from tables.vectors import Floats
 
 
-def place(mixture: Mixture, vector: Floats, next_component: int, policy: Policy) -> Placement:
-    """Place `vector`; see `tables.engines.Engine`."""
+def place(
+    mixture: Mixture,
+    clusters: Clusters,
+    vector: Floats,
+    next_component: int,
+    policy: Policy,
+    likely: Sequence[int] | None = None,
+) -> Placement:
+    """Place `vector`; see `tables.engines.Place`. It looks at all components."""
     cosines = mixture.cosines(vector)
     best = int(np.argmax(cosines)) if len(mixture) else -1
     if best < 0 or cosines[best] < policy.join:

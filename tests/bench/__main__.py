@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import platform
@@ -14,16 +13,15 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from rich.console import Console
 
-from tests.bench.report import Report
+from tests.bench.report import Report, save
 
 BENCHMARKS: Final = {
     "latency": "tests.bench.latency",
@@ -52,7 +50,7 @@ def main(argv: list[str]) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(_line(machine()), highlight=False)
+    console.print(machine_line(), highlight=False)
     try:
         for name in names:
             _run(name, console)
@@ -71,22 +69,7 @@ def _run(name: str, console: Console) -> None:
         console.print(report.table())
     took = time.monotonic() - started
     console.print(f"{name}: {took:.0f} s\n", highlight=False)
-    _write(name, reports, facts, took)
-
-
-def _write(name: str, reports: list[Report], facts: dict[str, str | int | float], took: float) -> None:
-    """Replace this benchmark's figures, keep those of the others."""
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results[name] = {
-        "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(took, 1),
-        "machine": facts,
-        "reports": [report.json() for report in reports],
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    draft = RESULTS.with_suffix(".tmp")
-    draft.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    draft.replace(RESULTS)
+    save(RESULTS, name, reports, facts, took)
 
 
 def machine() -> dict[str, str | int | float]:
@@ -117,8 +100,9 @@ def _cpu_info() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def _line(facts: dict[str, str | int | float]) -> str:
-    return "{cores} cores of {cpu}, {system}, Python {python}, load {load}, code {code}".format(**facts)
+def machine_line() -> str:
+    """The same in a line."""
+    return "{cores} cores of {cpu}, {system}, Python {python}, load {load}, code {code}".format(**machine())
 
 
 def _drop(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

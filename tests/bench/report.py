@@ -1,10 +1,13 @@
-"""What a benchmark reports: tables for the terminal and for `.local/bench.json`. Used by every benchmark."""
+"""What a benchmark reports: tables for the terminal and a JSON file. Used by every benchmark and the evaluation."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -15,12 +18,13 @@ Cell = str | int | float
 
 @dataclass(frozen=True)
 class Report:
-    """One table of figures. `notes`: how they were measured, one line each."""
+    """One table of figures. `notes`: how they were measured, one line each. `digits`: decimals of what is below 10."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    digits: int = 2
 
     def table(self) -> Table:
         """For the terminal; numbers to the right, three significant digits."""
@@ -29,12 +33,13 @@ class Report:
         for column in table.columns[1:]:
             column.justify = "right"
         for row in self.rows:
-            table.add_row(*map(text, row))
+            table.add_row(*(text(cell, self.digits) for cell in row))
         return table
 
     def json(self) -> dict[str, Any]:
-        """The same, exact, one object a row."""
-        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        """The same, exact, one object a row; what is not a number is null."""
+        exact = [[None if isinstance(cell, float) and math.isnan(cell) else cell for cell in row] for row in self.rows]
+        rows = [dict(zip(self.columns, row, strict=True)) for row in exact]
         return {"title": self.title, "rows": rows, "notes": list(self.notes)}
 
 
@@ -57,10 +62,27 @@ class Quantiles:
         return cls(len(ordered), p50, p90, p99)
 
 
-def text(cell: Cell) -> str:
-    """A cell as it is printed."""
+def text(cell: Cell, digits: int = 2) -> str:
+    """A cell as it is printed; `digits`: decimals of a fraction below 10."""
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, float) and math.isnan(cell):
+        return "–"
     if isinstance(cell, int) or abs(cell) >= 100:
         return f"{cell:,.0f}"
-    return f"{cell:.1f}" if abs(cell) >= 10 else f"{cell:.2f}"
+    return f"{cell:.1f}" if abs(cell) >= 10 else f"{cell:.{digits}f}"
+
+
+def save(path: Path, name: str, reports: Sequence[Report], machine: Mapping[str, Any], took: float) -> None:
+    """Replace what the file says of `name`, keep the rest. `took`: seconds."""
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    results[name] = {
+        "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(took, 1),
+        "machine": machine,
+        "reports": [report.json() for report in reports],
+    }
+    path.parent.mkdir(exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    draft.replace(path)

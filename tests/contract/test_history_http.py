@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.versions import ClusterChange, Hero, MemberChange
+from schemas.versions import (
+    ClusterChange,
+    ComponentMove,
+    GroupedChange,
+    GroupedCluster,
+    GroupedVersion,
+    Hero,
+    MemberChange,
+)
 from tests.contract.test_wire_http import ANSWER, PET, VERSION, api, bare, record_jobs, stores
 from tests.contract.web_rig import Api
 
@@ -280,3 +288,53 @@ async def test_jobs_are_listed_by_state_over_all_pets(api: Api) -> None:
     assert ([row["job_id"] for row in rest], end) == (["a"], {"next_cursor": None})
     assert [row["job_id"] for row in (await ask(api, "/internal/jobs?state=queued"))[0]] == ["b"]
     assert await ask(api, "/internal/jobs?state=succeeded") == ([], {"next_cursor": None})
+
+
+# ---- why
+
+
+async def test_why_tells_what_was_recorded(two: Api) -> None:
+    why, _ = await ask(two, f"{PET}/images/c/why")
+    assert (why["cluster"], why["rule"], why["score"]) == (f"{VERSION.pet_id}-cluster-0", "joined", 0.5)
+    assert why["runner_up"] == {"cluster": f"{VERSION.pet_id}-cluster-3", "score": 0.25}
+    assert (why["membership"], why["component"]) == (None, None)
+    assert why["since"] == {
+        "version": 2, "at": SECOND.time, "job_id": "job_2", "model": "m@1", "policy_id": "default-1",
+        "log_partition": 0, "log_offset": 9,
+    }  # fmt: skip
+    assert why["placed"]["version"] <= 2
+    assert why["meaning"]
+
+
+async def test_why_tells_of_a_group_moved_by_its_component(two: Api) -> None:
+    third = GroupedVersion(
+        **{
+            **msgspec.structs.asdict(SECOND), "format": 3, "version": 3, "offset": 11, "job_id": "job_3",
+            "members": (GroupedChange("d", 0, 0.75, "joined", component=7, membership=0.875),),
+            "clusters": (GroupedCluster(0, "Portraits", 4, 0.8, (Hero("c", 0.75),)),),
+        }
+    )  # fmt: skip
+    fourth = msgspec.structs.replace(
+        third, version=4, offset=12, job_id="job_4", members=(), moves=(ComponentMove(7, 0, 5),),
+        clusters=(GroupedCluster(5, "Cluster 5", 1, 1.0, (Hero("d", 0.5),), split_from=0),),
+    )  # fmt: skip
+    await two.project(third)
+    await two.project(fourth)
+    why, _ = await ask(two, f"{PET}/images/d/why")
+    assert (why["cluster"], why["rule"], why["membership"], why["component"]) == (
+        f"{VERSION.pet_id}-cluster-5", "regrouped", 0.875, 7,
+    )  # fmt: skip
+    assert (why["since"]["job_id"], why["placed"]["job_id"]) == ("job_4", "job_3")
+    before, _ = await ask(two, f"{PET}/images/d/why?version=3")
+    assert (before["cluster"], before["rule"]) == (f"{VERSION.pet_id}-cluster-0", "joined")
+    other, _ = await ask(two, f"{PET}/images/c/why")
+    assert other["cluster"] == f"{VERSION.pet_id}-cluster-0", "what other components took stays"
+
+
+@pytest.mark.parametrize(
+    ("rest", "status", "code"),
+    [("nobody/why", 404, "image_not_found"), ("d/why?version=1", 404, "image_not_found"),
+     ("c/why?version=9", 404, "version_not_found"), ("c/why?version=x", 422, "invalid_parameter")],
+)  # fmt: skip
+async def test_why_of_what_is_not_there(two: Api, rest: str, status: int, code: str) -> None:
+    assert (await refused(two, f"{PET}/images/{rest}"))[:2] == (status, code)

@@ -12,7 +12,7 @@ import pytest
 
 from app.commands.settings_table import DOCUMENT, render
 from app.settings import DEFAULT_TOKEN, Settings, SettingsError, given_settings, load_settings
-from schemas.facts import Policy
+from schemas.facts import MIXTURE_POLICY, Policy
 
 ROOT = Path(__file__).parents[2]
 KNOWN_DEFAULTS = {
@@ -249,12 +249,15 @@ def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_policy_records_the_cluster_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().policy() == Policy()
+    assert load_settings().policy() == MIXTURE_POLICY
     monkeypatch.setenv("MAX_CLUSTER_SIZE", "10")
     monkeypatch.setenv("CLUSTERING_MIN_SAMPLES", "3")
     policy = load_settings().policy()
     assert (policy.max_cluster_size, policy.min_cluster_size) == (10, 3)
-    assert policy.policy_id != Policy().policy_id
+    assert policy.policy_id != MIXTURE_POLICY.policy_id
+    monkeypatch.undo()
+    monkeypatch.setenv("CLUSTER_ENGINE", "leader-merge")
+    assert load_settings().policy() == Policy()
 
 
 def test_topics_carry_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,18 @@
+-- Read where image $2 of a pet lies at version $3, the version that put it there, and the one that placed it at first.
+SELECT
+    m.cluster_number, m.score, m.since_version, m.metadata,
+    v.updated_at, v.job_id, v.model, v.policy_id, v.log_partition, v.log_offset,
+    f.since_version AS first_version, w.updated_at AS first_at, w.job_id AS first_job, w.model AS first_model,
+    w.policy_id AS first_policy, w.log_partition AS first_partition, w.log_offset AS first_offset
+FROM cluster_members AS m
+LEFT JOIN pet_clusters AS v ON v.pet_id = m.pet_id AND v.version = m.since_version
+CROSS JOIN LATERAL (
+    SELECT first.since_version
+    FROM cluster_members AS first
+    WHERE first.image_id = $2 AND first.pet_id = $1
+    ORDER BY first.since_version
+    LIMIT 1
+) AS f
+LEFT JOIN pet_clusters AS w ON w.pet_id = $1 AND w.version = f.since_version
+WHERE m.image_id = $2 AND m.pet_id = $1 AND m.since_version <= $3
+  AND coalesce(m.until_version > $3, true)

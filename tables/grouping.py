@@ -1,0 +1,172 @@
+"""Gives the groups of components that an engine has found their cluster numbers. Pure; used by the fold.
+
+    groups of components ── numbers go on with their images ──▶ clusters merge, split, come and go
+
+A number stays with the group that has most of its images. A group that several numbers stay with keeps the lowest, and
+the others become its aliases; one that none stays with, but that is large enough, is a new cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from schemas.facts import Policy
+from schemas.ids import UNCLUSTERED
+from tables.changes import Changes, Placed, change_of, listed, member_limit
+from tables.membership import membership, side
+from tables.pet import Group, Pet, Waiting
+from tables.vectors import MAX_WEIGHT, Floats
+
+FIRST_GROWTH: Final = 16
+RIVALS: Final = 3
+"""Other clusters that an image is compared with."""
+
+
+def has_grown(before: int, now: int) -> bool:
+    """Whether an album of `before` images that has `now` has passed one of the sizes at which all is grouped anew.
+
+    They rise by half each time, so that an image pays for the grouping of at most three others however large the album.
+    """
+    size = FIRST_GROWTH
+    while size <= before:
+        size += size // 2
+    return size <= now
+
+
+def settle(pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], policy: Policy) -> None:
+    """Number `groups`, in place, and note in `changes` which images and components lie elsewhere now."""
+    before = {component: pet.clusters.number(component) for group in groups for component in group}
+    numbers = _numbers(pet, changes, groups, before, policy)
+    for group, number in zip(groups, numbers, strict=True):
+        for component in group:
+            if before[component] != number:
+                _move(pet, changes, component, before[component], number)
+    _end(pet, changes, groups, numbers, before)
+    for group in groups:
+        for component in group:
+            _wait(pet, changes, pet.groups[component], component, policy)
+
+
+def _numbers(
+    pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], before: dict[int, int], policy: Policy
+) -> list[int]:
+    """The number of each group; see the module."""
+    held: dict[int, list[tuple[int, int]]] = {}  # number → (−images, group) of those that have some of its images
+    sizes, origins = [], []
+    for row, group in enumerate(groups):
+        images: dict[int, int] = {}
+        for component in group:
+            number = before[component]
+            images[number] = images.get(number, 0) + pet.mixture.count(component)
+        sizes.append(sum(images.values()))
+        origins.append(min(images, key=lambda number: (-images[number], number)))
+        for number, count in images.items():
+            if number != UNCLUSTERED:
+                held.setdefault(number, []).append((-count, row))
+    stays: dict[int, list[int]] = {}
+    for number in sorted(held):
+        stays.setdefault(min(held[number])[1], []).append(number)
+    numbers = []
+    for row, size in enumerate(sizes):
+        if size < policy.min_cluster_size:
+            numbers.append(UNCLUSTERED)
+        elif row in stays:
+            numbers.append(stays[row][0])
+        else:
+            numbers.append(pet.next_cluster)
+            changes.begun[pet.next_cluster] = origins[row]
+            pet.next_cluster += 1
+    return numbers
+
+
+def _move(pet: Pet, changes: Changes, component: int, before: int, number: int) -> None:
+    group, count = pet.groups[component], pet.mixture.count(component)
+    changes.touched.add(component)
+    changes.clusters.update((before, number))
+    pet.assign(component, number)
+    if before != UNCLUSTERED and number != UNCLUSTERED:
+        changes.moves.append((component, before, number))
+        return
+    pet.unclustered_count += count if number == UNCLUSTERED else -count
+    rule = "left" if number == UNCLUSTERED else "joined"
+    for image in group.waiting:
+        change = changes.members.get(image.image_id) or change_of(image, number, rule)
+        changes.members[image.image_id] = msgspec.structs.replace(change, cluster=number)
+        changes.component_of[image.image_id] = component
+
+
+def _end(
+    pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], numbers: Sequence[int], before: dict[int, int]
+) -> None:
+    """Numbers that no group has any more end in the one that most of their images went to."""
+    heirs: dict[int, dict[int, int]] = {}
+    for group, number in zip(groups, numbers, strict=True):
+        for component in group:
+            images = heirs.setdefault(before[component], {})
+            images[number] = images.get(number, 0) + pet.mixture.count(component)
+    for ended in sorted(set(before.values()) - set(numbers) - {UNCLUSTERED}):
+        heir = min(heirs[ended], key=lambda number: (-heirs[ended][number], number))
+        changes.merged[ended] = heir
+        if heir != UNCLUSTERED:
+            pet.aliases[ended] = heir
+
+
+def _wait(pet: Pet, changes: Changes, group: Group, component: int, policy: Policy) -> None:
+    """Only what may become too small for a cluster keeps what its images' rows would need."""
+    if group.number != UNCLUSTERED and pet.mixture.count(component) >= policy.min_cluster_size:
+        group.waiting = []
+
+
+def score(pet: Pet, changes: Changes, policy: Policy) -> None:
+    """Score the images of the event, and those whose component has found a cluster, by the clusters as they stand.
+
+    The score is the cosine to the cluster's direction, the image included; 1 alone.
+    """
+    fresh = {placed.image.image_id for placed in changes.placed}
+    for component in sorted(changes.touched):
+        group = pet.groups[component]
+        if group.number == UNCLUSTERED or pet.mixture.count(component) != 1 or not group.waiting:
+            continue
+        image = group.waiting[0]
+        if image.image_id in fresh:
+            continue
+        group.members, group.heroes = [], []
+        _list(pet, changes, component, image, pet.mixture.total(component), policy)
+    for placed in changes.placed:
+        if placed.component not in pet.groups:  # it made room for another of this event
+            continue
+        _list(pet, changes, placed.component, placed.image, placed.vector, policy)
+        _compare(pet, changes, placed)
+
+
+def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:
+    """Note the second-best cluster of an image, and how sure its own is."""
+    clusters, mixture, image_id = pet.clusters, pet.mixture, placed.image.image_id
+    number = clusters.number(placed.component)
+    others = list(dict.fromkeys(map(clusters.number, placed.seen)))
+    others = [other for other in others if other not in (number, UNCLUSTERED)][:RIVALS]
+    sides = {other: side(placed.vector, clusters.sum(mixture, other), inside=False) for other in others}
+    change = changes.members[image_id]
+    second = min(sides, key=lambda other: (-sides[other].cosine, other)) if sides else UNCLUSTERED
+    second_score = sides[second].cosine if sides else 0.0
+    changes.members[image_id] = msgspec.structs.replace(change, runner_up=second, runner_up_score=second_score)
+    if number != UNCLUSTERED:
+        inside = mixture.weight(placed.component) < MAX_WEIGHT
+        own = side(placed.vector, clusters.sum(mixture, number), inside=inside)
+        changes.memberships[image_id] = membership(own, sides.values())
+
+
+def _list(pet: Pet, changes: Changes, component: int, image: Waiting, vector: Floats, policy: Policy) -> None:
+    group = pet.groups[component]
+    number = group.number
+    value = 1.0 if number == UNCLUSTERED else pet.clusters.cosine(pet.mixture, number, vector)
+    scored = msgspec.structs.replace(image, score=value)
+    group.waiting = [scored if waiting.image_id == image.image_id else waiting for waiting in group.waiting]
+    group.list_members([listed(scored)], member_limit(policy))
+    group.offer_heroes([listed(scored)])
+    change = changes.members.get(image.image_id) or change_of(scored, number, "joined")
+    changes.members[image.image_id] = msgspec.structs.replace(change, cluster=number, score=value)
+    changes.component_of[image.image_id] = component

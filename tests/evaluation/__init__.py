@@ -1,0 +1,1 @@
+"""How good the clusters and their heroes are, on labelled sets made from real photographs: see docs/evaluation.md."""
