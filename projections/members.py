@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from projections.cursors import INT64_MAX, foreign_cursor, pack, unpack, whole_number
-from projections.missing import Missing, missing_version
+from projections.missing import MergedAway, Missing, missing_version
 from projections.queries import load
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
@@ -125,7 +125,7 @@ async def _member_count(connection: Any, pet_id: str, number: int, version: int)
     if until is None or until > version:
         return int(cluster["member_count"])
     heir = cluster["merged_into"]
-    raise Missing("cluster", "" if heir is None else f"Version {until} merged it into {cluster_id(pet_id, heir)}.")
+    raise Missing("cluster") if heir is None else MergedAway(cluster_id(pet_id, heir), until)
 
 
 def _position(number: int, cursor: str | None) -> tuple[int | None, float, str]:

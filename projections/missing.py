@@ -21,6 +21,14 @@ class Missing(LookupError):
         self.reason = reason
 
 
+class MergedAway(Missing):
+    """The cluster was merged into the cluster `heir` by a version not later than the one that is asked for."""
+
+    def __init__(self, heir: str, version: int) -> None:
+        super().__init__("cluster", f"Version {version} merged it into {heir}.")
+        self.heir = heir
+
+
 async def missing_version(connection: Any, pet_id: str, version: int) -> Missing:
     """Why there is no row of `version`: a pet's versions are 1, 2, 3… without a gap, so the last one tells."""
     last, purged = await connection.fetchrow(load("read_numbers_taken"), pet_id)

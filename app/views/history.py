@@ -24,7 +24,7 @@ from app.views.jobs import public_job
 from app.views.responses import entity_tag, envelope, json_response, matches, struct_bytes
 from app.views.services import WebServices
 from projections.away import POSTGRES_ERRORS
-from projections.missing import Cause, Missing
+from projections.missing import Cause, MergedAway, Missing
 from projections.within import within
 from schemas.answers import ClusterAnswer, encode_answer
 from schemas.errors import InvalidInput
@@ -78,7 +78,10 @@ async def list_members(services: WebServices, request: web.Request) -> web.Respo
     pet_id, (limit, cursor) = parse_id(request.match_info, "pet_id"), parse_page(request.query)
     number, text = parse_cluster(request.match_info["cluster"], pet_id), request.query.get("version")
     version = None if text is None else parse_version(text, "version")
-    page = await _found(services, services.history.members(pet_id, number, version, limit, cursor))
+    try:
+        page = await _found(services, services.history.members(pet_id, number, version, limit, cursor))
+    except MergedAway as gone:
+        return _successor(request, pet_id, gone.heir)
     meta = {"version": page.version, "member_count": page.member_count, "next_cursor": page.cursor}
     return json_response(envelope(struct_bytes(page.members), meta))
 
@@ -109,15 +112,25 @@ async def list_jobs_by_state(services: WebServices, request: web.Request) -> web
 
 
 async def _found(services: WebServices, question: Coroutine[Any, Any, Found]) -> Found:
-    """The answer to a question to Postgres. Raises ApiError."""
+    """The answer to a question to Postgres. Raises ApiError, and MergedAway for a cluster that has a successor."""
     try:
         return await within(services.timeout, question)
+    except MergedAway:
+        raise
     except Missing as missing:
         raise ApiError(_CODES[missing.cause], missing.reason) from None
     except InvalidInput as error:
         raise ApiError(errors.INVALID_PARAMETER, error.reason, field=error.field) from None
     except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
+
+
+def _successor(request: web.Request, pet_id: str, heir: str) -> web.Response:
+    """308 to the same list of the cluster that the one asked for was merged into; a cursor is of the old list."""
+    query = {name: value for name, value in request.query.items() if name != "cursor"}
+    url = request.rel_url.with_path(f"/internal/pets/{pet_id}/clusters/{heir}/members").with_query(query)
+    body = envelope(struct_bytes({"successor": heir}))
+    return json_response(body, status=308, headers={"Location": str(url)})
 
 
 def _tagged(

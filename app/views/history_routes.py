@@ -71,7 +71,13 @@ CLUSTER_HISTORY: Final = (
         history.list_members,
         (
             Answer(200, "A page.", "MembersEnvelope"),
-            Answer(404, "The pet has no such cluster at that version; `message` names its heir.", ERROR),
+            Answer(
+                308,
+                "The cluster was merged: its successor.",
+                "SuccessorEnvelope",
+                headers=("Location",),
+            ),
+            Answer(404, "The pet has no such cluster at that version.", ERROR),
             _GONE,
             _INVALID,
             _AWAY,

@@ -143,6 +143,7 @@ def _schemas() -> dict[str, Any]:
         "AsOfEnvelope": _envelope({"$ref": f"{_REF}ClusterAnswer"}, _object(as_of={"type": "string"})),
         "VersionsEnvelope": _page_of("VersionRow"),
         "PlacesEnvelope": _page_of("PlaceRow"),
+        "SuccessorEnvelope": _envelope(_object(successor={"type": "string"})),
         "WhyEnvelope": _envelope({"$ref": f"{_REF}WhyRow"}),
         "MembersEnvelope": _page_of("MemberRow", version=count, member_count=count),
         "DifferenceEnvelope": _envelope({"$ref": f"{_REF}PetDifference"}, _object(next_cursor=_CURSOR)),

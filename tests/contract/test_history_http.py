@@ -290,6 +290,25 @@ async def test_jobs_are_listed_by_state_over_all_pets(api: Api) -> None:
     assert await ask(api, "/internal/jobs?state=succeeded") == ([], {"next_cursor": None})
 
 
+# ---- lineage
+
+
+async def test_a_merged_cluster_leads_to_its_successor(two: Api) -> None:
+    merged = msgspec.structs.replace(
+        SECOND, version=3, offset=11, members=(),
+        clusters=(ClusterChange(0, "", 0, 0.0, (), 4), ClusterChange(4, "Portraits", 3, 0.8, (Hero("b", 0.5),))),
+    )  # fmt: skip
+    await two.project(merged)
+    reply = await two.call("GET", f"{PET}/clusters/{VERSION.pet_id}-cluster-0/members?limit=2")
+    heir = f"{VERSION.pet_id}-cluster-4"
+    assert (reply.status, json.loads(reply.body)["data"]) == (308, {"successor": heir})
+    assert reply.headers["Location"] == f"{PET}/clusters/{heir}/members?limit=2"
+    members, meta = await ask(two, reply.headers["Location"])
+    assert (len(members), meta["version"]) == (2, 3)
+    before = await two.call("GET", f"{PET}/clusters/{VERSION.pet_id}-cluster-0/members?version=2")
+    assert before.status == 200, "at an earlier version it is there"
+
+
 # ---- why
 
 
