@@ -118,7 +118,9 @@ def _version_row(key: UUID, version: PetVersion) -> tuple[Any, ...]:
 
 def _metadata(change: MemberChange) -> dict[str, Any]:
     """What a member's row keeps beside the columns; the perceptual hash as hex, since JSON numbers end at 2^53."""
-    grouped = {"component": change.component} if isinstance(change, GroupedChange) else {}
+    grouped = {}
+    if isinstance(change, GroupedChange):
+        grouped = {"component": change.component, "membership": change.membership}
     return {
         **grouped,
         "quality": change.quality,

@@ -87,9 +87,14 @@ class PetVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupedChange(MemberChange, frozen=True, array_like=True):
-    """As written by engines that group components. `component`: the one that took the image, -1 for none."""
+    """As written by engines that group components. `component`: the one that took the image, -1 for none.
+
+    `membership`: posterior probability of the cluster, 0…1, when the image was placed (tables.membership); -1 where it
+    was not asked for.
+    """
 
     component: int = -1
+    membership: float = -1.0
 
 
 class GroupedCluster(ClusterChange, frozen=True, array_like=True):

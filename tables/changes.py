@@ -30,11 +30,12 @@ class Position:
 
 @dataclass(frozen=True)
 class Placed:
-    """An image that lies in a component, with its vector, shape (d,)."""
+    """An image that lies in a component, with its vector, shape (d,). `seen`: components looked at, nearest first."""
 
     image: Waiting
     component: int
     vector: Floats
+    seen: tuple[int, ...] = ()
 
 
 @dataclass
@@ -45,7 +46,8 @@ class Changes:
     regroup. `moves`: (component, cluster that it left, cluster that it came to). `placed`: images to be scored once the
     clusters stand. `likely`: components worth an exact look for an image; `near`: those that images of the event may be
     grouped with. `clusters`: those that gained or lost components. `begun`: new cluster → the one that most of its
-    images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved.
+    images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved. `memberships`: how sure
+    that is (tables.membership).
     """
 
     members: dict[str, MemberChange] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Changes:
     clusters: set[int] = field(default_factory=set)
     begun: dict[int, int] = field(default_factory=dict)
     component_of: dict[str, int] = field(default_factory=dict)
+    memberships: dict[str, float] = field(default_factory=dict)
     reclustered: bool = False
 
     def __bool__(self) -> bool:

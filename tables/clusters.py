@@ -16,10 +16,11 @@ from tables.vectors import MAX_WEIGHT, SCALE, Floats
 
 @dataclass
 class ClusterSum:
-    """Sum of a cluster's components, shape (d,), and how many vectors it holds."""
+    """Sum S of a cluster's components, shape (d,), how many vectors it holds, and S·S."""
 
     weight: int
     total: Floats
+    square: float
 
 
 class Clusters:
@@ -71,7 +72,7 @@ class Clusters:
         if known is None:
             return
         if known.weight < MAX_WEIGHT:
-            self._sums[number] = ClusterSum(known.weight + 1, known.total + vector)
+            self._sums[number] = _made(known.weight + 1, known.total + vector)
         else:
             del self._sums[number]
 
@@ -100,12 +101,12 @@ class Clusters:
         if len(self._components[number]) == 1:
             return mixture.tightness(self._components[number][0])
         found = self.sum(mixture, number)
-        return min(1.0, sqrt(float(found.total @ found.total)) / (found.weight * SCALE))
+        return min(1.0, sqrt(found.square) / (found.weight * SCALE))
 
     def cosine(self, mixture: Mixture, number: int, vector: Floats) -> float:
         """Cosine of `vector`, shape (d,), to the cluster's direction, at most 1."""
-        total = self.sum(mixture, number).total
-        return min(1.0, float(total @ vector) / (sqrt(float(total @ total)) * sqrt(float(vector @ vector))))
+        found = self.sum(mixture, number)
+        return min(1.0, float(found.total @ vector) / (sqrt(found.square) * sqrt(float(vector @ vector))))
 
     def _forget(self, number: int) -> None:
         self._sums.pop(number, None)
@@ -120,4 +121,8 @@ def sum_of(mixture: Mixture, components: Sequence[int]) -> ClusterSum:
         if weight + more <= MAX_WEIGHT:
             weight += more
             taken.append(component)
-    return ClusterSum(weight, mixture.totals(taken).sum(axis=0))
+    return _made(weight, mixture.totals(taken).sum(axis=0) if len(taken) > 1 else mixture.total(taken[0]))
+
+
+def _made(weight: int, total: Floats) -> ClusterSum:
+    return ClusterSum(weight, total, float(total @ total))

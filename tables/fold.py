@@ -218,7 +218,7 @@ def place(
         _number(pet, changes, done.component, policy)
     else:
         pet.unclustered_count -= group.number != UNCLUSTERED
-        changes.placed.append(Placed(image, done.component, values))
+        changes.placed.append(Placed(image, done.component, values, done.seen))
         changes.near.update(done.near)
     return image, done.component
 
@@ -278,7 +278,7 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
     done, lies = recluster(pet, album, at.policy, place, group_all)
     changes.members, changes.touched, changes.merged = done.members, done.touched, done.merged
-    changes.component_of, changes.reclustered = done.component_of, True
+    changes.component_of, changes.memberships, changes.reclustered = done.component_of, done.memberships, True
     return msgspec.structs.replace(row, merges=[], recluster=lies)
 
 

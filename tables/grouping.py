@@ -15,11 +15,14 @@ import msgspec
 
 from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
-from tables.changes import Changes, change_of, listed, member_limit
+from tables.changes import Changes, Placed, change_of, listed, member_limit
+from tables.membership import membership, side
 from tables.pet import Group, Pet, Waiting
-from tables.vectors import Floats
+from tables.vectors import MAX_WEIGHT, Floats
 
 FIRST_GROWTH: Final = 16
+RIVALS: Final = 3
+"""Other clusters that an image is compared with."""
 
 
 def has_grown(before: int, now: int) -> bool:
@@ -136,6 +139,24 @@ def score(pet: Pet, changes: Changes, policy: Policy) -> None:
         if placed.component not in pet.groups:  # it made room for another of this event
             continue
         _list(pet, changes, placed.component, placed.image, placed.vector, policy)
+        _compare(pet, changes, placed)
+
+
+def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:
+    """Note the second-best cluster of an image, and how sure its own is."""
+    clusters, mixture, image_id = pet.clusters, pet.mixture, placed.image.image_id
+    number = clusters.number(placed.component)
+    others = list(dict.fromkeys(map(clusters.number, placed.seen)))
+    others = [other for other in others if other not in (number, UNCLUSTERED)][:RIVALS]
+    sides = {other: side(placed.vector, clusters.sum(mixture, other), inside=False) for other in others}
+    change = changes.members[image_id]
+    second = min(sides, key=lambda other: (-sides[other].cosine, other)) if sides else UNCLUSTERED
+    second_score = sides[second].cosine if sides else 0.0
+    changes.members[image_id] = msgspec.structs.replace(change, runner_up=second, runner_up_score=second_score)
+    if number != UNCLUSTERED:
+        inside = mixture.weight(placed.component) < MAX_WEIGHT
+        own = side(placed.vector, clusters.sum(mixture, number), inside=inside)
+        changes.memberships[image_id] = membership(own, sides.values())
 
 
 def _list(pet: Pet, changes: Changes, component: int, image: Waiting, vector: Floats, policy: Policy) -> None:

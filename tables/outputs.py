@@ -6,7 +6,7 @@ An output is stored with the event's rows before it is sent, and sent again byte
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import nsmallest
+from heapq import nlargest
 from typing import Final, Literal
 
 import msgspec
@@ -85,10 +85,12 @@ def snapshot(pet: Pet, policy: Policy, changed: Iterable[int], *, job_id: str, t
     """
     clusters = pet.clusters
     touched = {clusters.number(component) for component in changed}
-    others = ((-count, number) for number, count in clusters.counts(pet.mixture).items() if number not in touched)
-    first = sorted((-clusters.count(pet.mixture, number), number) for number in touched & clusters.numbers())
-    limit = policy.max_snapshot_clusters
-    shown = [number for _, number in [*first, *nsmallest(limit - len(first), others)][:limit]]
+    limit, counts = policy.max_snapshot_clusters, clusters.counts(pet.mixture)
+    least = nlargest(limit, counts.values())[-1] if counts else 0  # so that hundreds of small ones are not sorted
+    large = [number for number, count in counts.items() if count >= least]
+    shown = sorted(
+        {*large, *(touched & clusters.numbers())}, key=lambda number: (number not in touched, -counts[number], number)
+    )[:limit]
     room, faces = policy.max_snapshot_members, []
     for number in shown:
         face = face_of(pet, number)

@@ -89,10 +89,15 @@ def recluster(
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
     renamed = _renumber(pet, now, before)
-    changes = Changes(touched=set(pet.groups), reclustered=True, component_of=now)
+    changes = Changes(touched=set(pet.groups), reclustered=True, component_of=now, memberships=scratch.memberships)
     for change in scratch.members.values():
-        cluster = renamed.get(_follow(scratch.merged, change.cluster), UNCLUSTERED)
-        changes.members[change.image_id] = msgspec.structs.replace(change, cluster=cluster, rule="reclustered")
+        number, second = change.cluster, change.runner_up
+        if pet.grouped:  # leader-merge 1 is frozen with the number that the runner-up had for the time being
+            second = renamed.get(second, UNCLUSTERED)
+        number = renamed.get(_follow(scratch.merged, number), UNCLUSTERED)
+        changes.members[change.image_id] = msgspec.structs.replace(
+            change, cluster=number, runner_up=second, rule="reclustered"
+        )
     _retire(pet, changes, before, old_numbers - set(renamed.values()))
     return changes, list(now.items())
 

@@ -65,7 +65,10 @@ def _grouped(version: PetVersion, changes: Changes) -> GroupedVersion:
 
 
 def _grouped_change(change: MemberChange, changes: Changes) -> GroupedChange:
-    return GroupedChange(**_fields(change), component=changes.component_of.get(change.image_id, -1))
+    component = changes.component_of.get(change.image_id, -1)
+    return GroupedChange(
+        **_fields(change), component=component, membership=changes.memberships.get(change.image_id, -1.0)
+    )
 
 
 def _grouped_cluster(cluster: ClusterChange, changes: Changes) -> GroupedCluster:

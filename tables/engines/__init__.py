@@ -40,9 +40,9 @@ class Placement:
 
     `joined`: the component that took it; `component`: where that lies after all merges; both LOOSE when none could.
     `score`: its cosine to the direction, itself included. `founder_score`: when it joined a component of one vector,
-    that vector's cosine to the direction then, else None. `runner_up`: the
-    second-best component at the time of choice (it may have merged since), or None. `evicted`: a component that was
-    dropped to stay within the policy's bound, or None. `near`: components that the vector may be grouped with.
+    that vector's cosine to the direction then, else None. `runner_up`: the second-best component at the time of choice
+    (it may have merged since), or None. `evicted`: a component that was dropped to stay within the policy's bound, or
+    None. `near`: components that the vector may be grouped with; `seen`: those looked at, the nearest first.
     """
 
     joined: int
@@ -55,6 +55,7 @@ class Placement:
     merges: tuple[Merge, ...] = ()
     evicted: int | None = None
     near: tuple[int, ...] = ()
+    seen: tuple[int, ...] = ()
 
 
 class Place(Protocol):

@@ -16,6 +16,7 @@ Step 1 looks at `CANDIDATES` components that sketches choose, step 2 at no more 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -47,19 +48,22 @@ def place(
     cosines = mixture.cosines(vector) if likely is None else mixture.some_cosines(ids, vector)
     ranks = np.argsort(-cosines, kind="stable")[:CANDIDATES]
     best = [(ids[rank], float(cosines[rank])) for rank in ranks]
-    near = tuple(c for c, cosine in best if cosine * mixture.tightness(c) >= policy.merge - NEAR)
+    least = policy.merge - NEAR
+    near = tuple(c for c, cosine in best if cosine >= least and cosine * mixture.tightness(c) >= least)
+    seen = tuple(component for component, _ in best)
     first, first_score = best[0] if best else (None, 0.0)
     full = len(mixture) >= policy.max_components
     if first is not None and (first_score >= policy.join or (full and first_score >= policy.merge)):
         mixture.grow(first, vector)
         second, second_score = best[1] if len(best) > 1 else (None, 0.0)
-        return Placement(first, first, False, first_score, None, second, second_score, near=near)
+        return Placement(first, first, False, first_score, None, second, second_score, near=near, seen=seen)
     evicted = _evict(mixture, clusters) if full else None
     if full and evicted is None:
         return Placement(LOOSE, LOOSE, False, 0.0, None, first, first_score)
     mixture.open(next_component, vector)
     near = tuple(component for component in near if component != evicted)
-    return Placement(next_component, next_component, True, 1.0, None, first, first_score, evicted=evicted, near=near)
+    placement = Placement(next_component, next_component, True, 1.0, None, first, first_score)
+    return replace(placement, evicted=evicted, near=near, seen=seen)
 
 
 def _evict(mixture: Mixture, clusters: Clusters) -> int | None:
