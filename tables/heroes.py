@@ -110,6 +110,13 @@ def candidate(image: Listed, phash: int, parts: Sequence[int], closeness: float 
     return Candidate(image.image_id, image.score, image.quality, phash, parts, _worth(parts))
 
 
+def beside(image: Listed, closeness: float) -> Candidate:
+    """A candidate that was alone, now that others lie in its cluster."""
+    before = _judged(image)
+    parts = (*before.parts[:-1], _thousandths(max(closeness, 0.0)))
+    return msgspec.structs.replace(before, parts=parts, worth=_worth(parts))
+
+
 def score(candidate: Candidate) -> float:
     """The score of a hero, 0…1."""
     return candidate.worth / ALL
@@ -163,8 +170,11 @@ def near(one: Candidate, other: Candidate) -> bool:
 
 
 def _ordered(candidates: Iterable[Listed]) -> list[Candidate]:
-    found = [each if isinstance(each, Candidate) else candidate(each, NO_HASH, (), None) for each in candidates]
-    return sorted(found, key=lambda each: (-each.worth, each.image_id))
+    return sorted(map(_judged, candidates), key=lambda each: (-each.worth, each.image_id))
+
+
+def _judged(image: Listed) -> Candidate:
+    return image if isinstance(image, Candidate) else candidate(image, NO_HASH, (), None)
 
 
 def elected(candidates: Sequence[Listed], hero: str) -> list[Listed] | None:
