@@ -47,8 +47,8 @@ PARTS: Final = (
 """The last one depends on the cluster; the others are the image's own, and 0 to `MEASURED` are its measured quality."""
 MEASURED: Final = 7
 ALL: Final = FULL * sum(part.weight for part in PARTS)
-MARGIN: Final = ALL // 50
-"""By how much a hero must be beaten: 0.02 of the score."""
+MARGIN: Final = ALL // 200
+"""By how much a hero must be beaten: 0.005 of the score. A larger one keeps the first good shot before the best."""
 NEAR_BITS: Final = 10
 """Images whose perceptual hashes differ in no more bits are near-duplicates; docs/evaluation.md."""
 NO_HASH: Final = 0
