@@ -20,11 +20,17 @@ class MemberRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HeroRow(msgspec.Struct, frozen=True, array_like=True):
-    """A hero, by rank."""
+    """A hero, by rank. `parts`: of its score, None where none were recorded."""
 
     image_id: str
     rank: int
     score: float
+    parts: dict[str, float] | None = None
+
+    def answer(self) -> AnswerHero:
+        """As callers get it; jsonb keeps no order of keys, so the parts are in that of their names."""
+        parts = msgspec.UNSET if self.parts is None else dict(sorted(self.parts.items()))
+        return AnswerHero(self.image_id, self.rank, self.score, parts)
 
 
 class ClusterRow(msgspec.Struct, frozen=True, array_like=True):
@@ -80,7 +86,7 @@ def _cluster(pet_id: str, row: ClusterRow) -> AnswerCluster:
     members = tuple(
         AnswerMember(member.image_id, member.score, position) for position, member in enumerate(row.members)
     )
-    heroes = tuple(AnswerHero(hero.image_id, hero.rank, hero.score) for hero in row.heroes)
+    heroes = tuple(hero.answer() for hero in row.heroes)
     # Callers rely on a hero; a cluster that was given none shows its best member.
     shown = heroes[0].image_id if heroes else members[0].image_id if members else ""
     return AnswerCluster(cluster_id(pet_id, row.number), row.label, members, shown, row.member_count, heroes)

@@ -32,7 +32,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "cluster_heroes": (
         *("cluster_id", "image_id", "pet_id", "cluster_number", "rank", "score", "since_version"),
-        *("until_version", "selected_at"),
+        *("until_version", "selected_at", "parts"),
     ),
     "cluster_summaries": (
         *("pet_id", "cluster_number", "since_version", "until_version", "label", "member_count", "tightness"),
@@ -65,6 +65,7 @@ class _Hero:
     score: float
     since: int
     selected_at: Any
+    parts: str | None
 
 
 @dataclass(slots=True)
@@ -177,7 +178,7 @@ class BulkRows:
         for number in numbers:
             heroes = pet.heroes.get(number, {})
             for image_id, hero in list(heroes.items()):
-                if (number, image_id, hero.score, hero.rank) not in same:
+                if (number, image_id, hero.score, hero.rank, hero.parts) not in same:
                     del heroes[image_id]
                     self._finished["cluster_heroes"].append(
                         _hero_row(changes.pet_id, number, image_id, hero, changes.version)
@@ -188,8 +189,8 @@ class BulkRows:
             self._hold_member(pet, image_id, _Member(changes.key, number, score, changes.version, metadata))
         for number, label, member_count, tightness in zip(*changes.summaries, strict=True):
             pet.summaries[number] = _Summary(changes.version, label, member_count, tightness)
-        for number, image_id, score, rank in zip(*changes.heroes, strict=True):
-            hero = _Hero(changes.key, rank, score, changes.version, changes.version_row[-1])
+        for number, image_id, score, rank, parts in zip(*changes.heroes, strict=True):
+            hero = _Hero(changes.key, rank, score, changes.version, changes.version_row[-1], parts)
             pet.heroes.setdefault(number, {}).setdefault(image_id, hero)
 
     def _end_member(self, pet: _Pet, changes: Changes, image_id: str) -> None:
@@ -212,7 +213,10 @@ def _member_row(pet_id: str, image_id: str, member: _Member, until: int | None) 
 
 
 def _hero_row(pet_id: str, number: int, image_id: str, hero: _Hero, until: int | None) -> Row:
-    return (hero.cluster_id, image_id, pet_id, number, hero.rank, hero.score, hero.since, until, hero.selected_at)
+    return (
+        *(hero.cluster_id, image_id, pet_id, number, hero.rank, hero.score, hero.since, until),
+        *(hero.selected_at, hero.parts),
+    )
 
 
 def _summary_row(pet_id: str, number: int, summary: _Summary, until: int | None, merged_into: int | None) -> Row:

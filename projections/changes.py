@@ -11,7 +11,7 @@ from projections.text import clean, count, jsonb, moment
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id, version_key
-from schemas.versions import ClusterChange, GroupedChange, GroupedVersion, MemberChange, PetVersion
+from schemas.versions import ClusterChange, GroupedChange, GroupedHero, GroupedVersion, MemberChange, PetVersion
 
 REMOVED: Final = "removed"
 """The rule of a change that ends an image's row and opens none."""
@@ -30,7 +30,7 @@ class Changes:
     closed: tuple[list[str], list[int], list[int | None]]
     members: tuple[list[str], list[int], list[float], list[str]]
     summaries: tuple[list[int], list[str], list[int], list[float]]
-    heroes: tuple[list[int], list[str], list[float], list[int]]
+    heroes: tuple[list[int], list[str], list[float], list[int], list[str | None]]
 
 
 def changes_of(version: PetVersion) -> Changes:
@@ -134,16 +134,18 @@ def _metadata(change: MemberChange) -> dict[str, Any]:
     }
 
 
-def _heroes(clusters: list[ClusterChange]) -> tuple[list[int], list[str], list[float], list[int]]:
-    """Columns of the heroes, ranks from 1; an image is one cluster's hero once."""
-    rows: dict[str, tuple[int, str, float, int]] = {}
+def _heroes(clusters: list[ClusterChange]) -> tuple[list[int], list[str], list[float], list[int], list[str | None]]:
+    """Columns of the heroes, ranks from 1; an image is one cluster's hero once. No parts: NULL."""
+    rows: dict[str, tuple[int, str, float, int, str | None]] = {}
     for change in clusters:
         for rank, hero in enumerate(change.heroes, start=1):
-            rows.setdefault(hero.image_id, (change.number, hero.image_id, hero.score, rank))
+            parts = jsonb(hero.parts) if isinstance(hero, GroupedHero) and hero.parts else None
+            rows.setdefault(hero.image_id, (change.number, hero.image_id, hero.score, rank, parts))
     heroes = list(rows.values())
     return (
-        [number for number, _, _, _ in heroes],
-        [image_id for _, image_id, _, _ in heroes],
-        [score for _, _, score, _ in heroes],
-        [rank for _, _, _, rank in heroes],
+        [number for number, _, _, _, _ in heroes],
+        [image_id for _, image_id, _, _, _ in heroes],
+        [score for _, _, score, _, _ in heroes],
+        [rank for _, _, _, rank, _ in heroes],
+        [parts for _, _, _, _, parts in heroes],
     )

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from projections.answers import HeroRow
 from projections.cursors import foreign_cursor, pack, unpack, whole_number
 from projections.members import PlacedBy, decode_placed_by
 from projections.queries import load
@@ -73,13 +74,7 @@ class _StateRow(msgspec.Struct, frozen=True, array_like=True):
     label: str
     member_count: int
     tightness: float
-    heroes: tuple[_HeroRow, ...]
-
-
-class _HeroRow(msgspec.Struct, frozen=True, array_like=True):
-    image_id: str
-    rank: int
-    score: float
+    heroes: tuple[HeroRow, ...]
 
 
 _states = msgspec.json.Decoder(_StateRow)
@@ -147,7 +142,7 @@ def _state(encoded: str | None) -> ClusterState | None:
     if encoded is None:
         return None
     row = _states.decode(encoded)
-    heroes = tuple(AnswerHero(hero.image_id, hero.rank, hero.score) for hero in row.heroes)
+    heroes = tuple(hero.answer() for hero in row.heroes)
     return ClusterState(row.label, row.member_count, row.tightness, heroes)
 
 

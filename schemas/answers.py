@@ -19,11 +19,14 @@ class AnswerMember(msgspec.Struct, frozen=True):
 
 
 class AnswerHero(msgspec.Struct, frozen=True):
-    """A representative image; `rank` 1 is the cluster's hero."""
+    """A representative image; `rank` 1 is the cluster's hero. `parts`: what the score was made of, each 0…1, where the
+    engine records it.
+    """
 
     image_id: str
     rank: int
     score: float
+    parts: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class AnswerCluster(msgspec.Struct, frozen=True):

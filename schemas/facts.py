@@ -12,15 +12,24 @@ import msgspec
 
 from schemas.ids import run_key
 
+UNMEASURED: Final = -1.0
+"""A part of the quality that the release that measured it did not know."""
+
 
 class Quality(msgspec.Struct, frozen=True, array_like=True):
-    """Measured quality of an image; each part and the total lie in 0…1."""
+    """Measured quality of an image; each part and the total lie in 0…1, or are UNMEASURED.
+
+    `highlights`, `cleanness`, `evenness`: freedom of burnt-out pixels, of noise, of a JPEG's blocks.
+    """
 
     score: float = 0.0
     sharpness: float = 0.0
     exposure: float = 0.0
     contrast: float = 0.0
     resolution: float = 0.0
+    highlights: float = UNMEASURED
+    cleanness: float = UNMEASURED
+    evenness: float = UNMEASURED
 
 
 class EmbeddedImage(msgspec.Struct, frozen=True, array_like=True):

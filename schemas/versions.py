@@ -97,11 +97,18 @@ class GroupedChange(MemberChange, frozen=True, array_like=True):
     membership: float = -1.0
 
 
+class GroupedHero(Hero, frozen=True, array_like=True):
+    """As chosen by engines that group components. `parts`: what the score was made of, each 0…1, where measured."""
+
+    parts: dict[str, float] = {}
+
+
 class GroupedCluster(ClusterChange, frozen=True, array_like=True):
     """As written by engines that group components. `split_from`: number of the cluster that most of its images lay in,
     for one that begins with this version, else -1.
     """
 
+    heroes: tuple[GroupedHero, ...] = ()
     split_from: int = -1
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from tables.pet import HERO_CANDIDATES, Listed, Pet
+from tables.heroes import ranked
+from tables.pet import HERO_CANDIDATES, HEROES_SHOWN, Listed, Pet
 
 
 @dataclass(frozen=True)
 class Face:
-    """A cluster. `members`: best score first, all that its components list. `heroes`: candidates, best first."""
+    """A cluster. `members`: best score first, all that its components list. `heroes`: candidates, best first; those of
+    engines that group components are Candidates, none a near-duplicate of another.
+    """
 
     number: int
     label: str
@@ -27,11 +30,15 @@ def face_of(pet: Pet, number: int) -> Face:
         members, heroes, votes = groups[0].members, groups[0].heroes, groups[0].votes
     else:
         members = sorted(chain.from_iterable(group.members for group in groups), key=lambda m: -m.score)
-        heroes = sorted(chain.from_iterable(group.heroes for group in groups), key=lambda m: -m.quality)
+        heroes = list(chain.from_iterable(group.heroes for group in groups))
+        if not pet.grouped:
+            heroes.sort(key=lambda m: -m.quality)
         votes = {}
         for group in groups:
             for label, count in group.votes.items():
                 votes[label] = votes.get(label, 0) + count
+    if pet.grouped:
+        heroes = list(ranked(heroes, HEROES_SHOWN))
     label = max(votes, key=lambda name: votes[name]) if votes else f"Cluster {number}"
     count, tightness = pet.clusters.count(pet.mixture, number), pet.clusters.tightness(pet.mixture, number)
     return Face(number, label, count, tightness, members, heroes[:HERO_CANDIDATES])

@@ -41,6 +41,18 @@ class Listed(msgspec.Struct, frozen=True, array_like=True):
     quality: float
 
 
+class Candidate(Listed, frozen=True, array_like=True):
+    """One that may be a hero, as engines that group components keep it; see tables.heroes.
+
+    `parts`: of its score, in thousandths. `worth`: the score. `hero`: whether it is its cluster's.
+    """
+
+    phash: int = 0
+    parts: tuple[int, ...] = ()
+    worth: int = 0
+    hero: bool = False
+
+
 class Waiting(msgspec.Struct, frozen=True, array_like=True):
     """A member of a component that is no cluster yet, with what its row will need when it becomes one."""
 
@@ -51,6 +63,12 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True):
     width: int
     height: int
     taken_at: str
+
+
+class Rated(Waiting, frozen=True, array_like=True):
+    """The same by engines that group components. `parts`: the image's own, of its score as a hero (tables.heroes)."""
+
+    parts: tuple[int, ...] = ()
 
 
 @dataclass

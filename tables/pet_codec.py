@@ -18,6 +18,7 @@ from tables.rows import (
     Segment,
     erased_of,
     is_grouped,
+    plain_group,
 )
 from tables.vectors import decode_sum, encode_sum
 
@@ -97,9 +98,8 @@ def pet_of(
         found = next(row for row in rows[offset].components if row.component == component)
         total = decode_sum(found.total, state.dimension)
         pet.mixture.restore(ComponentSums(component, found.count, found.weight, total))
-        pet.groups[component] = Group(
-            found.number, list(found.members), list(found.heroes), dict(found.votes), list(found.waiting)
-        )
+        heroes, waiting = (list(found.heroes), list(found.waiting)) if pet.grouped else plain_group(found)
+        pet.groups[component] = Group(found.number, list(found.members), heroes, dict(found.votes), waiting)
         pet.clusters.put(component, found.number)
     for part in [*map(segment, state.segments), state.tail]:
         pet.folded.update((model, image_id) for model, image_ids in part.images for image_id in image_ids)

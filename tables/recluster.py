@@ -17,8 +17,8 @@ from schemas.ids import UNCLUSTERED
 from tables.changes import Changes, change_of
 from tables.clusters import Clusters
 from tables.mixture import Mixture
-from tables.pet import Group, Pet, Waiting
-from tables.rows import UNFOLDED, ImageRow, PlacedImage
+from tables.pet import Group, Pet, Rated, Waiting
+from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage
 
 Place = Callable[[Pet, Changes, Waiting, bytes, dict[str, int], Policy], tuple[Waiting, int]]
 GroupAll = Callable[[Pet, Changes, Policy], None]
@@ -81,10 +81,10 @@ def recluster(
         image = album.vectors.get(image_id)
         if image is None or len(image.vector) != width:  # no vector that fits this model: kept, in no cluster
             pet.unclustered_count += 1
-            scratch.members[image_id] = change_of(_waiting(first), UNCLUSTERED, "reclustered")
+            scratch.members[image_id] = change_of(_waiting(first, pet.grouped), UNCLUSTERED, "reclustered")
             continue
         votes = dict.fromkeys(album.labels[image_id], 1)
-        placed[image_id] = place(pet, scratch, _waiting(image), image.vector, votes, policy)[1]
+        placed[image_id] = place(pet, scratch, _waiting(image, pet.grouped), image.vector, votes, policy)[1]
     group_all(pet, scratch, policy)
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
@@ -102,8 +102,13 @@ def recluster(
     return changes, list(now.items())
 
 
-def _waiting(image: PlacedImage) -> Waiting:
-    return Waiting(image.image_id, image.score, image.quality, image.phash, image.width, image.height, image.taken_at)
+def _waiting(image: PlacedImage, grouped: bool) -> Waiting:
+    i = image
+    waiting = Waiting(i.image_id, i.score, i.quality, i.phash, i.width, i.height, i.taken_at)
+    if not grouped:
+        return waiting
+    parts = image.parts if isinstance(image, RatedImage) else ()
+    return Rated(**msgspec.structs.asdict(waiting), parts=parts)
 
 
 def _resolve(placed: dict[str, int], scratch: Changes) -> dict[str, int]:

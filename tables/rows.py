@@ -20,7 +20,7 @@ import msgspec
 
 from schemas.facts import Policy
 from tables.outputs import Output
-from tables.pet import Erased, Listed, OpenJob, Waiting
+from tables.pet import Candidate, Erased, Listed, OpenJob, Rated, Waiting
 
 PARTITION_KEY: Final = b"/partition"
 
@@ -47,6 +47,12 @@ class PlacedImage(msgspec.Struct, frozen=True, array_like=True):
     width: int
     height: int
     taken_at: str
+
+
+class RatedImage(PlacedImage, frozen=True, array_like=True):
+    """As written by engines that group components. `parts`: see `tables.pet.Rated`."""
+
+    parts: tuple[int, ...] = ()
 
 
 class ImageRow(msgspec.Struct, frozen=True, array_like=True):
@@ -168,6 +174,21 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     delivery: Delivery
 
 
+class _ReadImageRow(ImageRow, frozen=True, array_like=True):
+    """As it is read: images that end before `parts` have none. So it is with the next two."""
+
+    images: list[RatedImage]  # type: ignore[assignment]  # rows are read, never added to: narrower is right
+
+
+class _ReadComponentRow(ComponentRow, frozen=True, array_like=True):
+    heroes: list[Candidate]  # type: ignore[assignment]
+    waiting: list[Rated]  # type: ignore[assignment]
+
+
+class _ReadEventRow(EventRow, frozen=True, array_like=True):
+    components: list[_ReadComponentRow]  # type: ignore[assignment]
+
+
 class _ReadHead(Head, frozen=True, array_like=True):
     """As it is read: what a state ends before has its default."""
 
@@ -190,9 +211,9 @@ class PartitionRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_image_row = msgspec.msgpack.Decoder(ImageRow)
+_image_row = msgspec.msgpack.Decoder(_ReadImageRow)
 _segment = msgspec.msgpack.Decoder(Segment)
-_event_row = msgspec.msgpack.Decoder(EventRow)
+_event_row = msgspec.msgpack.Decoder(_ReadEventRow)
 _purge_row = msgspec.msgpack.Decoder(PurgeRow)
 _head = msgspec.msgpack.Decoder(_ReadHead)
 _partition = msgspec.msgpack.Decoder(PartitionRow)
@@ -204,8 +225,15 @@ def encode(row: ImageRow | Segment | EventRow | PurgeRow | Head | PetState | Par
 
 
 def decode_image_row(raw: bytes) -> ImageRow:
-    """Inverse of `encode`."""
+    """Inverse of `encode`, but that images without parts have empty ones."""
     return _image_row.decode(raw)
+
+
+def plain_group(row: ComponentRow) -> tuple[list[Listed], list[Waiting]]:
+    """Heroes and waiting members as engines that do not group components write them."""
+    heroes = [Listed(each.image_id, each.score, each.quality) for each in row.heroes]
+    waiting = [Waiting(*[getattr(each, name) for name in Waiting.__struct_fields__]) for each in row.waiting]
+    return heroes, waiting
 
 
 def decode_segment(raw: bytes) -> Segment:
@@ -214,7 +242,7 @@ def decode_segment(raw: bytes) -> Segment:
 
 
 def decode_event_row(raw: bytes) -> EventRow:
-    """Inverse of `encode`."""
+    """Inverse of `encode`, but that every hero is a Candidate, and who waits is Rated; `plain_group` takes it back."""
     return _event_row.decode(raw)
 
 

@@ -13,6 +13,7 @@ from schemas.versions import (
     ComponentMove,
     GroupedChange,
     GroupedCluster,
+    GroupedHero,
     GroupedVersion,
     Hero,
     MemberChange,
@@ -21,7 +22,8 @@ from schemas.versions import (
 from tables.changes import Changes, Position
 from tables.engines import engine_of
 from tables.faces import Face, face_of
-from tables.pet import HEROES_SHOWN, Pet
+from tables.heroes import score, shown_parts
+from tables.pet import HEROES_SHOWN, Candidate, Listed, Pet
 
 
 def build_version(pet: Pet, changes: Changes, job: JobContext, at: Position) -> PetVersion:
@@ -86,5 +88,11 @@ def _successor(changes: Changes, number: int) -> int:
 
 
 def _cluster_change(face: Face) -> ClusterChange:
-    heroes = tuple(Hero(h.image_id, h.quality) for h in face.heroes[:HEROES_SHOWN])
+    heroes = tuple(map(_hero, face.heroes[:HEROES_SHOWN]))
     return ClusterChange(face.number, face.label, face.member_count, face.tightness, heroes)
+
+
+def _hero(hero: Listed) -> Hero:
+    if isinstance(hero, Candidate):
+        return GroupedHero(hero.image_id, score(hero), shown_parts(hero))
+    return Hero(hero.image_id, hero.quality)

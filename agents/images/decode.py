@@ -17,6 +17,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from agents.images.blocks import evenness
 from agents.images.errors import ImageError
 from agents.images.exif import orientation, taken_at
 from agents.images.file_types import FORMATS, sniff
@@ -47,7 +48,8 @@ class DecodedImage:
     """An image as displayed, EXIF orientation applied.
 
     `pixels`: RGB uint8[size, size, 3], squashed to a square. `gray`: uint8[h, w], the longer side 512. `width`,
-    `height`: of the file's image in pixels. `taken_at`: EXIF time as ISO 8601 without zone, or empty.
+    `height`: of the file's image in pixels. `taken_at`: EXIF time as ISO 8601 without zone, or empty. `evenness`: see
+    agents.images.blocks.
     """
 
     pixels: NDArray[np.uint8]
@@ -55,6 +57,7 @@ class DecodedImage:
     width: int
     height: int
     taken_at: str
+    evenness: float
 
 
 def decode(data: bytes, *, size: int, max_pixels: int, budget: PixelBudget | None = None) -> DecodedImage:
@@ -72,7 +75,9 @@ def decode(data: bytes, *, size: int, max_pixels: int, budget: PixelBudget | Non
             if width * height > max_pixels:
                 raise ImageError("too_many_pixels", f"{width} × {height} pixels, at most {max_pixels} are read")
             with budget.reserve(_pixels_held(image, size)) if budget else nullcontext():
-                square, gray = _shrunk(to_rgb(_load(image)), size, gray_size=_fit(width, height))
+                rgb = to_rgb(_load(image))
+                even = evenness(rgb, shrunk=max(round(width / rgb.width), 1))
+                square, gray = _shrunk(rgb, size, gray_size=_fit(width, height))
                 # Not before: a PNG may carry EXIF behind its pixels, and the TIFF and HEIF readers turn for themselves.
                 turn, moment = orientation(image), taken_at(image)
     except MemoryError as error:
@@ -81,7 +86,7 @@ def decode(data: bytes, *, size: int, max_pixels: int, budget: PixelBudget | Non
         square, gray = square.transpose(_TURNS[turn]), gray.transpose(_TURNS[turn])
         if turn >= _FIRST_TURNED:
             width, height = height, width
-    return DecodedImage(np.array(square), np.array(gray), width, height, moment)
+    return DecodedImage(np.array(square), np.array(gray), width, height, moment, even)
 
 
 def _shrunk(rgb: Image.Image, size: int, gray_size: tuple[int, int]) -> tuple[Image.Image, Image.Image]:

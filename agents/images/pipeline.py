@@ -127,7 +127,7 @@ class ImagePipeline:
         decoded = decode(data, size=size, max_pixels=self._max_pixels, budget=self._pixels)
         return _Measured(
             decoded=decoded,
-            quality=measure(decoded.gray, width=decoded.width, height=decoded.height),
+            quality=measure(decoded.gray, width=decoded.width, height=decoded.height, evenness=decoded.evenness),
             phash=phash(decoded.gray),
             sha256=hashlib.sha256(data).digest(),
             size_bytes=len(data),

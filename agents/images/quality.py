@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.facts import Quality
+from schemas.facts import UNMEASURED, Quality
 
 Gray = NDArray[np.float64]
 
@@ -31,30 +31,42 @@ FULL_SIDE: Final = 3464.0
 WEIGHTS: Final = {"sharpness": 0.5, "exposure": 0.2, "contrast": 0.1, "resolution": 0.2}
 
 
-def measure(gray: NDArray[Any], *, width: int, height: int) -> Quality:
+def measure(gray: NDArray[Any], *, width: int, height: int, evenness: float = UNMEASURED) -> Quality:
     """Quality of a picture of `width` × `height` pixels whose grey values, 0…255, are `gray` [h, w].
 
     `gray` may be a reduced copy; compare only pictures reduced to the same side. Every part lies in 0…1:
 
-    - sharpness: see `sharpness`; 0.5 at a noise-free gradient of 35 % of the contrast a pixel
+    - sharpness: see `_sharpness`; 0.5 at a noise-free gradient of 35 % of the contrast a pixel
     - exposure: exp(−(m−½)²/2σ²), m the mean grey in 0…1, σ = 0.2 (the weight of Mertens et al., "Exposure Fusion",
       2007, of the mean), times the share of pixels that are not clipped
     - contrast: standard deviation of the pixels that are not clipped (Peli, "Contrast in complex images", 1990),
       full at 64 grey levels
     - resolution: log₂(√(width·height) / 64), full at 12 megapixels
     - score: their mean weighted by `WEIGHTS`
+    - highlights: share of the pixels that are not burnt out
+    - cleanness: 1/(1 + (σ/12)²), σ the noise's (`noise_sigma`); UNMEASURED where nothing can be told of it
+    - `evenness`: as decoding found it, agents.images.blocks
     """
     values = gray.astype(np.float64)
     clipped = (values <= DARK_CLIP) | (values >= BRIGHT_CLIP)
+    tiles = _tiles(values, clipped) if min(values.shape) >= 3 else None
+    if tiles is not None and not (tiles.usable > 0.5).any():
+        tiles = None
     open_values = values[~clipped]
     mean = float(values.mean()) / 255
     parts = {
-        "sharpness": sharpness(values, clipped),
+        "sharpness": 0.0 if tiles is None else _sharpness(tiles),
         "exposure": float(np.exp(-((mean - 0.5) ** 2) / (2 * WELL_EXPOSED_SIGMA**2)) * open_values.size / values.size),
         "contrast": min(float(open_values.std()) / FULL_CONTRAST, 1.0) if open_values.size else 0.0,
         "resolution": resolution(width, height),
     }
-    return Quality(score=float(sum(WEIGHTS[name] * part for name, part in parts.items())), **parts)
+    return Quality(
+        score=float(sum(WEIGHTS[name] * part for name, part in parts.items())),
+        **parts,
+        highlights=float(np.mean(values < BRIGHT_CLIP)),
+        cleanness=UNMEASURED if tiles is None else _cleanness(noise_sigma(tiles)),
+        evenness=evenness,
+    )
 
 
 def resolution(width: int, height: int) -> float:
@@ -63,7 +75,7 @@ def resolution(width: int, height: int) -> float:
     return float(np.clip(share, 0.0, 1.0))
 
 
-def sharpness(gray: Gray, clipped: NDArray[np.bool_] | None = None) -> float:
+def _sharpness(tiles: _Tiles) -> float:
     """Sharpness of the sharpest tiles, 0…1; a subject in focus before a blurred background is sharp.
 
     For each of 12 × 12 tiles r² = (T − F)/64 / (V − σ² + 25): T the mean squared Sobel gradient (Tenengrad; Krotkov
@@ -72,20 +84,17 @@ def sharpness(gray: Gray, clipped: NDArray[np.bool_] | None = None) -> float:
     smoothed. The mean r² of the best 15 % of the tiles becomes r²/(r² + 0.12) / (1 + (σ/12)²).
     σ: see `noise_sigma`.
     """
-    if min(gray.shape) < 3:
-        return 0.0
-    if clipped is None:
-        clipped = np.zeros(gray.shape, dtype=bool)
-    tiles = _tiles(gray, clipped)
-    if not (tiles.usable > 0.5).any():
-        return 0.0
     sigma = noise_sigma(tiles)
     floor = max(24 * sigma**2, float(np.quantile(tiles.gradient[tiles.usable > 0.5], 0.1)))
     gradient = np.maximum(tiles.gradient - floor, 0.0) / 64
     variance = np.maximum(tiles.variance - sigma**2, 0.0) + MIN_TILE_VARIANCE
     ratios = np.sort(gradient / variance * tiles.usable)[::-1]
     best = float(ratios[: max(round(ratios.size * BEST_SHARE), 1)].mean())
-    return float(best / (best + HALF_SHARPNESS) / (1 + (sigma / HALF_NOISE) ** 2))
+    return float(best / (best + HALF_SHARPNESS) * _cleanness(sigma))
+
+
+def _cleanness(sigma: float) -> float:
+    return 1 / (1 + (sigma / HALF_NOISE) ** 2)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ UPDATE cluster_heroes AS h
 SET until_version = $2::bigint
 WHERE h.pet_id = $1::text AND h.cluster_number = ANY ($4::int[]) AND h.until_version IS NULL
   AND NOT EXISTS (
-      SELECT FROM unnest($6::int[], $7::text[], $8::float8[], $9::int[]) AS new (cluster_number, image_id, score, rank)
+      SELECT FROM unnest($6::int[], $7::text[], $8::float8[], $9::int[], $10::jsonb[])
+                  AS new (cluster_number, image_id, score, rank, parts)
       WHERE new.cluster_number = h.cluster_number AND new.image_id = h.image_id
         AND new.score = h.score AND new.rank = h.rank
+        AND new.parts IS NOT DISTINCT FROM h.parts
   )

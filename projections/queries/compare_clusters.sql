@@ -14,7 +14,7 @@ SELECT
 FROM changed AS c
 LEFT JOIN LATERAL (
     SELECT jsonb_build_array(s.label, s.member_count, s.tightness, coalesce((
-        SELECT jsonb_agg(jsonb_build_array(h.image_id, h.rank, h.score) ORDER BY h.rank)
+        SELECT jsonb_agg(jsonb_build_array(h.image_id, h.rank, h.score, h.parts) ORDER BY h.rank)
         FROM cluster_heroes AS h
         WHERE h.pet_id = $1 AND h.cluster_number = c.cluster_number
           AND h.since_version <= $2 AND coalesce(h.until_version > $2, true)
@@ -27,7 +27,7 @@ LEFT JOIN LATERAL (
 ) AS before ON true
 LEFT JOIN LATERAL (
     SELECT jsonb_build_array(s.label, s.member_count, s.tightness, coalesce((
-        SELECT jsonb_agg(jsonb_build_array(h.image_id, h.rank, h.score) ORDER BY h.rank)
+        SELECT jsonb_agg(jsonb_build_array(h.image_id, h.rank, h.score, h.parts) ORDER BY h.rank)
         FROM cluster_heroes AS h
         WHERE h.pet_id = $1 AND h.cluster_number = c.cluster_number
           AND h.since_version <= $3 AND coalesce(h.until_version > $3, true)

@@ -21,7 +21,8 @@ SELECT
     (
         SELECT md5(string_agg((
             h.cluster_number, h.image_id, h.rank, h.score, h.since_version,
-            CASE WHEN h.until_version <= b.common THEN h.until_version END, h.selected_at
+            CASE WHEN h.until_version <= b.common THEN h.until_version END, h.selected_at,
+            h.parts
         )::text, '' ORDER BY h.cluster_number, h.image_id, h.since_version))
         FROM {schema}.cluster_heroes AS h
         WHERE h.pet_id = b.pet_id AND h.since_version <= b.common

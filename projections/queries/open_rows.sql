@@ -8,9 +8,10 @@ WITH opened_members AS (
     SELECT $2::text, cluster_number, $3::bigint, label, member_count, tightness
     FROM unnest($9::int[], $10::text[], $11::int[], $12::float8[]) AS s (cluster_number, label, member_count, tightness)
 )
-INSERT INTO cluster_heroes (cluster_id, image_id, pet_id, cluster_number, rank, score, since_version, selected_at)
-SELECT $1::uuid, h.image_id, $2::text, h.cluster_number, h.rank, h.score, $3::bigint, $4::timestamptz
-FROM unnest($13::int[], $14::text[], $15::float8[], $16::int[]) AS h (cluster_number, image_id, score, rank)
+INSERT INTO cluster_heroes (cluster_id, image_id, pet_id, cluster_number, rank, score, since_version, selected_at, parts)
+SELECT $1::uuid, h.image_id, $2::text, h.cluster_number, h.rank, h.score, $3::bigint, $4::timestamptz, h.parts
+FROM unnest($13::int[], $14::text[], $15::float8[], $16::int[], $17::jsonb[])
+     AS h (cluster_number, image_id, score, rank, parts)
 WHERE NOT EXISTS (
     SELECT FROM cluster_heroes AS held
     WHERE held.pet_id = $2::text AND held.cluster_number = h.cluster_number AND held.image_id = h.image_id

@@ -18,7 +18,7 @@ SELECT
                 ) AS best
             ), '[]'::json),
             coalesce((
-                SELECT json_agg(json_build_array(h.image_id, h.rank, h.score) ORDER BY h.rank)
+                SELECT json_agg(json_build_array(h.image_id, h.rank, h.score, h.parts) ORDER BY h.rank)
                 FROM cluster_heroes AS h
                 WHERE h.pet_id = v.pet_id AND h.cluster_number = s.cluster_number
                   AND h.since_version <= v.version AND coalesce(h.until_version > v.version, true)

@@ -37,7 +37,7 @@ def answer_at(rows: dict[str, list[Row]], version: int, generation: int) -> Clus
             each["label"],
             each["member_count"],
             [(m["image_id"], m["score"]) for m in _best(members[each["cluster_number"]], made["max_cluster_size"])],
-            [(h["image_id"], h["rank"], h["score"]) for h in heroes[each["cluster_number"]]],
+            [_hero(h) for h in heroes[each["cluster_number"]]],
         )
         for each in summaries
     ]
@@ -52,6 +52,10 @@ def answer_at(rows: dict[str, list[Row]], version: int, generation: int) -> Clus
     }
     assert isinstance(made["updated_at"], datetime)
     return build_answer(built)
+
+
+def _hero(row: dict[str, Any]) -> tuple[str, int, float, msgspec.Raw | None]:
+    return row["image_id"], row["rank"], row["score"], None if row["parts"] is None else msgspec.Raw(row["parts"])
 
 
 def _best(members: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

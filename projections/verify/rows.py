@@ -27,7 +27,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
     "cluster_summaries": ("cluster_number", "since_version"),
 }
 """Table → the columns that name a row of a pet; the first is what an operator knows it by."""
-JSON: Final = ("metrics", "metadata")
+JSON: Final = ("metrics", "metadata", "parts")
 ENDS: Final = ("until_version", "merged_into")
 """Columns that a later version writes."""
 
@@ -101,7 +101,7 @@ def _at(table: str, columns: tuple[str, ...], rows: list[Row], common: int) -> d
         if "until_version" in named and named["until_version"] is not None and named["until_version"] > common:
             named |= {column: None for column in ENDS if column in named}
         for column in JSON:
-            if column in named:
+            if named.get(column) is not None:
                 named[column] = msgspec.json.decode(named[column])
         found[tuple(named[column] for column in KEYS[table])] = named
     return found

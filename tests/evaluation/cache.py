@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -87,9 +88,7 @@ def write(path: Path, albums: Sequence[Album], images: Sequence[Sequence[Embedde
         pixels=np.array([s.seed[-1] for s in shots], np.int32),
         best=np.array([s.best for s in shots], np.bool_),
         vectors=np.stack([np.frombuffer(i.vector, "<i2") for i in flat]),
-        quality=np.array(
-            [(q.score, q.sharpness, q.exposure, q.contrast, q.resolution) for q in (i.quality for i in flat)]
-        ),
+        quality=np.array([msgspec.structs.astuple(image.quality) for image in flat]),
         phash=np.array([i.phash for i in flat], np.uint64),
         sizes=np.array([(i.width, i.height, i.size_bytes) for i in flat], np.int64),
         sha256=np.stack([np.frombuffer(i.sha256, np.uint8) for i in flat]),

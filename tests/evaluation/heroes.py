@@ -11,6 +11,8 @@ import numpy as np
 from rich.progress import Progress
 
 from schemas.facts import Policy
+from tables.heroes import candidate, own_parts, score
+from tables.pet import Listed
 from tests.bench.report import Cell, Report
 from tests.evaluation import engines
 from tests.evaluation.albums import HERO, PARTS
@@ -85,10 +87,20 @@ def _closeness(group: LabelledAlbum) -> list[float]:
     return [float(cosine) for cosine in group.units @ centre]
 
 
+def _hero_score(group: LabelledAlbum) -> list[float]:
+    """The score that heroes are chosen by, of every picture, near-duplicates too, if all lie in one cluster."""
+    others = (group.units @ group.units.sum(axis=0) - 1) / (len(group.images) - 1)
+    return [
+        score(candidate(Listed(i.image_id, 0.0, 0.0), i.phash, own_parts(i.quality, i.taken_at), float(mean)))
+        for i, mean in zip(group.images, others, strict=True)
+    ]
+
+
 RULES: Final[Mapping[str, Ranking]] = {
     "first": lambda group: list(range(len(group.images))),
     "sharpest": _by(lambda group: [image.quality.sharpness for image in group.images]),
     "best quality score": _by(lambda group: [image.quality.score for image in group.images]),
     "closest to the centre": _by(_closeness),
+    "score of heroes, all in one": _by(_hero_score),
     "most pixels": _by(lambda group: [image.width * image.height for image in group.images]),
 }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
+from agents.images.blocks import evenness
 from agents.images.decode import decode
-from agents.images.quality import measure, resolution, sharpness
-from schemas.facts import Quality
+from agents.images.quality import measure, resolution
+from schemas.facts import UNMEASURED, Quality
 from tests.photos import encoded, photo
 
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "motorcycle_left.png", "china.jpg", "flower.jpg")
@@ -19,7 +21,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 def quality_of(image: Image.Image) -> Quality:
     decoded = decode(encoded(image, "PNG", compress_level=1), size=224, max_pixels=10**8)
-    return measure(decoded.gray, width=decoded.width, height=decoded.height)
+    return measure(decoded.gray, width=decoded.width, height=decoded.height, evenness=decoded.evenness)
 
 
 def blurred(radius: float) -> Change:
@@ -121,12 +123,13 @@ def test_every_part_lies_between_0_and_1_for_any_shape(shape: tuple[int, int]) -
     for field in Quality.__struct_fields__:
         part = getattr(quality, field)
         assert type(part) is float
-        assert 0.0 <= part <= 1.0
+        assert 0.0 <= part <= 1.0 or (part == UNMEASURED and field in ("cleanness", "evenness"))
 
 
 def test_sharpness_does_not_depend_on_the_exposure() -> None:
     gray = np.asarray(photo("coffee.png").convert("L"), float) * 0.4 + 40
-    assert sharpness(gray) == pytest.approx(sharpness(gray * 1.5 - 30), rel=0.05)
+    dark, light = (measure(values, width=600, height=400).sharpness for values in (gray, gray * 1.5 - 30))
+    assert dark == pytest.approx(light, rel=0.05)
 
 
 def test_resolution_grows_by_doublings_up_to_12_megapixels() -> None:
@@ -135,3 +138,29 @@ def test_resolution_grows_by_doublings_up_to_12_megapixels() -> None:
     assert resolution(8000, 6000) == 1.0
     steps = [resolution(side, side) for side in (256, 512, 1024)]
     assert steps[1] - steps[0] == pytest.approx(steps[2] - steps[1])
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_each_defect_shows_in_its_own_part(name: str) -> None:
+    original = photo(name)
+    clean, burnt = quality_of(original), quality_of(brightness(2.5)(original))
+    assert burnt.highlights < clean.highlights - 0.02
+    levels = [quality_of(noisy(sigma)(original)).cleanness for sigma in (10, 20, 35)]
+    assert clean.cleanness > levels[0] > levels[1] > levels[2]
+    saved = [quality_of(reopened(original, quality)).evenness for quality in (95, 20, 8)]
+    assert saved[0] > saved[1] > saved[2]
+    assert saved[2] < 0.7
+
+
+def test_blocks_show_when_a_photo_was_saved_again_and_not_when_they_were_shrunk_away() -> None:
+    original = photo("astronaut.png")
+    again = quality_of(reopened(reopened(original, 12), 95))
+    assert again.evenness < quality_of(reopened(original, 95)).evenness - 0.15
+    small = Image.new("RGB", (20, 20), (120, 90, 60))
+    assert evenness(small, shrunk=1) == UNMEASURED
+    assert evenness(original, shrunk=4) == 1.0
+    assert evenness(Image.new("RGB", (640, 480), (120, 90, 60)), shrunk=2) == 1.0
+
+
+def reopened(image: Image.Image, quality: int) -> Image.Image:
+    return Image.open(io.BytesIO(encoded(image, "JPEG", quality=quality)))

@@ -11,6 +11,7 @@ from projections.postgres import apply_version
 from schemas.errors import InvalidInput
 from schemas.versions import PetVersion
 from tests.integration.projections.samples import Album, cluster, member, version
+from tests.unit.test_grouped_fold import folded, restless_log
 
 VERSIONS = 60
 PETS = ("101", "102", "103")
@@ -48,6 +49,20 @@ async def test_they_are_the_rows_that_version_by_version_comes_to(pool: Any, see
             await apply_version(connection, each)
     live = await rows_of(pool)
     assert any("merged" in row for row in live["cluster_members"]), "the history has merges"
+    await emptied(pool)
+    await copy(pool, all_rows(versions))
+    assert await rows_of(pool) == live
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_they_are_the_same_of_an_engine_that_groups_components(pool: Any, seed: int) -> None:
+    """Their members know their components, and heroes have parts."""
+    versions = folded(restless_log(seed))[1]
+    async with pool.acquire() as connection, connection.transaction():
+        for each in versions:
+            await apply_version(connection, each)
+    live = await rows_of(pool)
+    assert any("closeness" in row for row in live["cluster_heroes"])
     await emptied(pool)
     await copy(pool, all_rows(versions))
     assert await rows_of(pool) == live

@@ -70,6 +70,27 @@ async def test_up_down_and_up_again_on_data(database_url: str) -> None:
     assert await write(database_url, Album("101", seed=1)) == [Applied(number) for number in range(1, 6)]
 
 
+OLD_HERO = """
+    INSERT INTO cluster_heroes (cluster_id, image_id, pet_id, cluster_number, rank, score, since_version, selected_at)
+    SELECT cluster_id, $1, pet_id, cluster_number, 99, score, since_version, selected_at FROM cluster_heroes LIMIT 1
+"""
+
+
+async def test_heroes_of_the_release_before_have_no_parts(database_url: str) -> None:
+    upgrade(database_url)
+    album = Album("101", seed=1)
+    await write(database_url, album)
+    downgrade(database_url, "0008")
+    upgrade(database_url)
+    connection = await asyncpg.connect(database_url)
+    try:
+        assert await connection.execute(OLD_HERO, "old") == "INSERT 0 1", "it goes on after the upgrade"
+        assert await connection.fetchval("SELECT count(*) FROM cluster_heroes WHERE parts IS NOT NULL") == 0
+    finally:
+        await connection.close()
+    assert await write(database_url, album) == [Applied(number) for number in range(6, 11)]
+
+
 def test_processes_that_migrate_at_once_take_turns(database_url: str) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as processes:
         processes.map(upgrade, [database_url] * 3)

@@ -15,7 +15,7 @@ from projections.postgres import SNAPSHOT_CODEC, SNAPSHOT_EVERY, Applied, Gap, I
 from projections.reader import ClusterReader
 from schemas.answers import AnswerHero, ClusterAnswer, encode_answer
 from schemas.errors import InvalidInput
-from schemas.versions import PetVersion
+from schemas.versions import ClusterChange, GroupedHero, Hero, PetVersion
 from tests.integration.projections.samples import Album, as_json, cluster, eventually, member, version
 
 HISTORY = "SELECT * FROM {} WHERE pet_id = $1 ORDER BY ctid"
@@ -323,3 +323,28 @@ async def test_a_value_without_a_column_is_refused_by_name(pool: Any, field: str
     with pytest.raises(InvalidInput, match=field):
         await apply(pool, wrong)
     assert await pool.fetchval("SELECT count(*) FROM pet_clusters") == 0
+
+
+async def test_a_hero_has_the_parts_of_its_score_when_they_were_recorded(pool: Any) -> None:
+    parts = [{"sharpness": 0.5, "closeness": 0.75, "evenness": 1.0}, {"sharpness": 0.5, "closeness": 0.25}]
+    both = (member("a", 0), member("b", 0))
+
+    def heroes(*given: Hero) -> tuple[ClusterChange, ...]:
+        return (ClusterChange(0, "Cluster 0", 2, 0.8, given),)
+
+    await apply(
+        pool,
+        version("101", 1, both, heroes(GroupedHero("a", 0.5, parts[0]), Hero("b", 0.25))),
+        version("101", 2, (), heroes(GroupedHero("a", 0.5, parts[0]), Hero("b", 0.25))),
+        version("101", 3, (), heroes(GroupedHero("a", 0.5, parts[1]), Hero("b", 0.25))),
+    )
+    before, now = await read_at(pool, "101", 2), await latest(pool, "101")
+    assert before is not None
+    first = AnswerHero("a", 1, 0.5, {"closeness": 0.75, "evenness": 1.0, "sharpness": 0.5})
+    assert before.clusters[0].heroes == (first, AnswerHero("b", 2, 0.25))
+    assert now.clusters[0].heroes[0].parts == parts[1]
+    sent = encode_answer(before)
+    assert b'{"image_id":"a","rank":1,"score":0.5,"parts":{"closeness":0.75,"evenness":1.0,"sharpness":0.5}}' in sent
+    assert b'{"image_id":"b","rank":2,"score":0.25}' in sent, "as callers have always got it"
+    since = await pool.fetch("SELECT since_version FROM cluster_heroes WHERE pet_id = '101' ORDER BY rank, 1")
+    assert [row["since_version"] for row in since] == [1, 3, 1], "parts alone are a change"
