@@ -118,9 +118,11 @@ def _version_row(key: UUID, version: PetVersion) -> tuple[Any, ...]:
 
 def _metadata(change: MemberChange) -> dict[str, Any]:
     """What a member's row keeps beside the columns; the perceptual hash as hex, since JSON numbers end at 2^53."""
-    grouped = {}
+    grouped: dict[str, Any] = {}
     if isinstance(change, GroupedChange):
         grouped = {"component": change.component, "membership": change.membership}
+        if change.duplicate_of:
+            grouped["duplicate_of"] = check_id(change.duplicate_of, "members.duplicate_of")
     return {
         **grouped,
         "quality": change.quality,

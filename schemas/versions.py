@@ -90,11 +90,12 @@ class GroupedChange(MemberChange, frozen=True, array_like=True):
     """As written by engines that group components. `component`: the one that took the image, -1 for none.
 
     `membership`: posterior probability of the cluster, 0…1, when the image was placed (tables.membership); -1 where it
-    was not asked for.
+    was not asked for. `duplicate_of`: the image whose near-duplicate it is, empty for none.
     """
 
     component: int = -1
     membership: float = -1.0
+    duplicate_of: str = ""
 
 
 class GroupedHero(Hero, frozen=True, array_like=True):

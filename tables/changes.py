@@ -47,7 +47,7 @@ class Changes:
     clusters stand. `likely`: components worth an exact look for an image, of those before `first_opened`. `near`: those
     that images of the event may be grouped with. `clusters`: those that gained or lost components. `begun`: new cluster
     → the one that most of its images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved.
-    `memberships`: how sure that is (tables.membership).
+    `memberships`: how sure that is (tables.membership). `duplicates`: image → the one whose near-duplicate it is.
     """
 
     members: dict[str, MemberChange] = field(default_factory=dict)
@@ -63,6 +63,7 @@ class Changes:
     begun: dict[int, int] = field(default_factory=dict)
     component_of: dict[str, int] = field(default_factory=dict)
     memberships: dict[str, float] = field(default_factory=dict)
+    duplicates: dict[str, str] = field(default_factory=dict)
     reclustered: bool = False
 
     def __bool__(self) -> bool:

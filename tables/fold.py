@@ -29,6 +29,7 @@ from tables.changes import (
     promote,
     rescore_founder,
 )
+from tables.duplicates import recognise
 from tables.engines import LOOSE, engine_of
 from tables.grouping import has_grown, score, settle
 from tables.heroes import own_parts, rated_of
@@ -221,6 +222,9 @@ def place(
         group.offer_heroes([listed(image)])
         _number(pet, changes, done.component, policy)
     else:
+        group.looks, duplicate_of = recognise(group.looks, image.image_id, image.phash)
+        if duplicate_of:
+            changes.duplicates[image.image_id] = duplicate_of
         pet.unclustered_count -= group.number != UNCLUSTERED
         changes.placed.append(Placed(image, done.component, values, done.seen))
         changes.near.update(done.near)
@@ -283,7 +287,8 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
     done, lies = recluster(pet, album, at.policy, place, group_all)
     changes.members, changes.touched, changes.merged = done.members, done.touched, done.merged
-    changes.component_of, changes.memberships, changes.reclustered = done.component_of, done.memberships, True
+    changes.component_of, changes.memberships = done.component_of, done.memberships
+    changes.duplicates, changes.reclustered = done.duplicates, True
     return msgspec.structs.replace(row, merges=[], recluster=lies)
 
 

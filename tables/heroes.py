@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from schemas.facts import EmbeddedImage, Quality
+from tables.duplicates import NO_HASH, is_near
 from tables.pet import HERO_CANDIDATES, Candidate, Listed, Rated
 
 FULL: Final = 1000
@@ -49,9 +50,6 @@ MEASURED: Final = 7
 ALL: Final = FULL * sum(part.weight for part in PARTS)
 MARGIN: Final = ALL // 200
 """By how much a hero must be beaten: 0.005 of the score. A larger one keeps the first good shot before the best."""
-NEAR_BITS: Final = 10
-"""Images whose perceptual hashes differ in no more bits are near-duplicates; docs/evaluation.md."""
-NO_HASH: Final = 0
 FRONTAL: Final = ("frontal", "front")
 """Poses that show the animal best."""
 FIRST_YEAR: Final = 2000
@@ -164,9 +162,7 @@ def ranked(candidates: Iterable[Listed], most: int) -> list[Candidate]:
 
 def near(one: Candidate, other: Candidate) -> bool:
     """Whether two images are near-duplicates: the same picture, encoded, resized or cropped anew."""
-    if NO_HASH in (one.phash, other.phash):
-        return False
-    return (one.phash ^ other.phash).bit_count() <= NEAR_BITS
+    return is_near(one.phash, other.phash)
 
 
 def _ordered(candidates: Iterable[Listed]) -> list[Candidate]:

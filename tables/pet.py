@@ -71,13 +71,21 @@ class Rated(Waiting, frozen=True, array_like=True):
     parts: tuple[int, ...] = ()
 
 
+class Look(msgspec.Struct, frozen=True, array_like=True):
+    """A group of near-duplicates: perceptual hash and id of its first image."""
+
+    phash: int
+    image_id: str
+
+
 @dataclass
 class Group:
     """What the public sees of a component. All lists are bounded, so that its bytes do not grow with the album.
 
     `number`: of the cluster that the component belongs to, or -1 for none. `members`: best score first. `heroes`:
     candidates, best quality first. `votes`: label → images whose job carried it. `waiting`: all members of a component
-    that may still be, or become again, too small for a cluster.
+    that may still be, or become again, too small for a cluster. `looks`: see tables.duplicates; only engines that group
+    components keep them.
     """
 
     number: int = UNCLUSTERED
@@ -85,6 +93,7 @@ class Group:
     heroes: list[Listed] = field(default_factory=list)
     votes: dict[str, int] = field(default_factory=dict)
     waiting: list[Waiting] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
 
     def list_members(self, members: list[Listed], limit: int) -> None:
         """List more members, best score first; ties keep the order of arrival."""

@@ -12,12 +12,14 @@ from tables.pet import Group, Pet
 from tables.rows import (
     ComponentRow,
     EventRow,
+    GroupedRow,
     GroupedState,
     PetState,
     PurgedState,
     Segment,
     erased_of,
     is_grouped,
+    looks_of,
     plain_group,
 )
 from tables.vectors import decode_sum, encode_sum
@@ -25,22 +27,21 @@ from tables.vectors import decode_sum, encode_sum
 
 def component_rows(pet: Pet, components: Iterable[int]) -> list[ComponentRow]:
     """The rows of these components, lowest id first."""
-    rows = []
+    rows: list[ComponentRow] = []
     for component in sorted(components):
         sums, group = pet.mixture.sums(component), pet.groups[component]
-        rows.append(
-            ComponentRow(
-                component,
-                sums.count,
-                sums.weight,
-                encode_sum(sums.total),
-                group.number,
-                group.members,
-                group.heroes,
-                group.votes,
-                group.waiting,
-            )
+        fields = (
+            component,
+            sums.count,
+            sums.weight,
+            encode_sum(sums.total),
+            group.number,
+            group.members,
+            group.heroes,
+            group.votes,
+            group.waiting,
         )
+        rows.append(GroupedRow(*fields, group.looks) if pet.grouped else ComponentRow(*fields))
     return rows
 
 
@@ -99,7 +100,9 @@ def pet_of(
         total = decode_sum(found.total, state.dimension)
         pet.mixture.restore(ComponentSums(component, found.count, found.weight, total))
         heroes, waiting = (list(found.heroes), list(found.waiting)) if pet.grouped else plain_group(found)
-        pet.groups[component] = Group(found.number, list(found.members), heroes, dict(found.votes), waiting)
+        pet.groups[component] = Group(
+            found.number, list(found.members), heroes, dict(found.votes), waiting, looks_of(found)
+        )
         pet.clusters.put(component, found.number)
     for part in [*map(segment, state.segments), state.tail]:
         pet.folded.update((model, image_id) for model, image_ids in part.images for image_id in image_ids)

@@ -89,7 +89,13 @@ def recluster(
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
     renamed = _renumber(pet, now, before)
-    changes = Changes(touched=set(pet.groups), reclustered=True, component_of=now, memberships=scratch.memberships)
+    changes = Changes(
+        touched=set(pet.groups),
+        reclustered=True,
+        component_of=now,
+        memberships=scratch.memberships,
+        duplicates=scratch.duplicates,
+    )
     for change in scratch.members.values():
         number, second = change.cluster, change.runner_up
         if pet.grouped:  # leader-merge 1 is frozen with the number that the runner-up had for the time being

@@ -20,7 +20,7 @@ import msgspec
 
 from schemas.facts import Policy
 from tables.outputs import Output
-from tables.pet import Candidate, Erased, Listed, OpenJob, Rated, Waiting
+from tables.pet import Candidate, Erased, Listed, Look, OpenJob, Rated, Waiting
 
 PARTITION_KEY: Final = b"/partition"
 
@@ -94,6 +94,12 @@ class ComponentRow(msgspec.Struct, frozen=True, array_like=True):
     heroes: list[Listed]
     votes: dict[str, int]
     waiting: list[Waiting]
+
+
+class GroupedRow(ComponentRow, frozen=True, array_like=True):
+    """As written by engines that group components."""
+
+    looks: list[Look] = []
 
 
 class EventRow(msgspec.Struct, frozen=True, array_like=True):
@@ -180,7 +186,7 @@ class _ReadImageRow(ImageRow, frozen=True, array_like=True):
     images: list[RatedImage]  # type: ignore[assignment]  # rows are read, never added to: narrower is right
 
 
-class _ReadComponentRow(ComponentRow, frozen=True, array_like=True):
+class _ReadComponentRow(GroupedRow, frozen=True, array_like=True):
     heroes: list[Candidate]  # type: ignore[assignment]
     waiting: list[Rated]  # type: ignore[assignment]
 
@@ -234,6 +240,11 @@ def plain_group(row: ComponentRow) -> tuple[list[Listed], list[Waiting]]:
     heroes = [Listed(each.image_id, each.score, each.quality) for each in row.heroes]
     waiting = [Waiting(*[getattr(each, name) for name in Waiting.__struct_fields__]) for each in row.waiting]
     return heroes, waiting
+
+
+def looks_of(row: ComponentRow) -> list[Look]:
+    """The looks of a component, none for one of an engine that does not group components."""
+    return list(row.looks) if isinstance(row, GroupedRow) else []
 
 
 def decode_segment(raw: bytes) -> Segment:

@@ -69,7 +69,10 @@ def _grouped(version: PetVersion, changes: Changes) -> GroupedVersion:
 def _grouped_change(change: MemberChange, changes: Changes) -> GroupedChange:
     component = changes.component_of.get(change.image_id, -1)
     return GroupedChange(
-        **_fields(change), component=component, membership=changes.memberships.get(change.image_id, -1.0)
+        **_fields(change),
+        component=component,
+        membership=changes.memberships.get(change.image_id, -1.0),
+        duplicate_of=changes.duplicates.get(change.image_id, ""),
     )
 
 

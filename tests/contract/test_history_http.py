@@ -13,6 +13,7 @@ from schemas.versions import (
     ComponentMove,
     GroupedChange,
     GroupedCluster,
+    GroupedHero,
     GroupedVersion,
     Hero,
     MemberChange,
@@ -330,12 +331,12 @@ async def test_why_tells_of_a_group_moved_by_its_component(two: Api) -> None:
         **{
             **msgspec.structs.asdict(SECOND), "format": 3, "version": 3, "offset": 11, "job_id": "job_3",
             "members": (GroupedChange("d", 0, 0.75, "joined", component=7, membership=0.875),),
-            "clusters": (GroupedCluster(0, "Portraits", 4, 0.8, (Hero("c", 0.75),)),),
+            "clusters": (GroupedCluster(0, "Portraits", 4, 0.8, (GroupedHero("c", 0.75),)),),
         }
     )  # fmt: skip
     fourth = msgspec.structs.replace(
         third, version=4, offset=12, job_id="job_4", members=(), moves=(ComponentMove(7, 0, 5),),
-        clusters=(GroupedCluster(5, "Cluster 5", 1, 1.0, (Hero("d", 0.5),), split_from=0),),
+        clusters=(GroupedCluster(5, "Cluster 5", 1, 1.0, (GroupedHero("d", 0.5),), split_from=0),),
     )  # fmt: skip
     await two.project(third)
     await two.project(fourth)

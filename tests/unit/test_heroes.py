@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.facts import UNMEASURED, Quality
+from tables.duplicates import NEAR_BITS
 from tables.heroes import (
     ALL,
     FULL,
     MARGIN,
-    NEAR_BITS,
     PARTS,
     UNKNOWN,
     Insight,
