@@ -32,10 +32,10 @@ from tables.changes import (
 from tables.duplicates import recognise
 from tables.engines import LOOSE, engine_of
 from tables.grouping import has_grown, score, settle
-from tables.heroes import own_parts, rated_of
+from tables.heroes import rated_of
 from tables.mixture import Mixture
 from tables.outputs import Output, snapshot, updated_output, version_output
-from tables.pet import Group, Pet, Waiting, waiting_of
+from tables.pet import Group, Pet, Rated, Waiting, waiting_of
 from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage
@@ -105,7 +105,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         if known and not replaces:
             continue
         if known or changes.reclustered or result.model != pet.model:
-            row.images.append(_kept(pet, image, UNFOLDED, 0.0))
+            row.images.append(_kept(_noted(pet, image), image.vector, UNFOLDED))
         else:
             row.images.append(_place(pet, changes, image, fact.job, at.policy))
         if not known:
@@ -174,9 +174,9 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
 def _place(pet: Pet, changes: Changes, image: EmbeddedImage, job: JobContext, policy: Policy) -> PlacedImage:
     """Fold one new image of the mixture's model."""
     pet.image_count += 1
-    found = rated_of(image, 0.0) if pet.grouped else waiting_of(image, 0.0)
-    waiting, component = place(pet, changes, found, image.vector, dict.fromkeys(job.labels, 1), policy)
-    return _kept(pet, image, component, waiting.score)
+    votes = dict.fromkeys(job.labels, 1)
+    waiting, component = place(pet, changes, _noted(pet, image), image.vector, votes, policy)
+    return _kept(waiting, image.vector, component)
 
 
 def place(
@@ -292,10 +292,13 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     return msgspec.structs.replace(row, merges=[], recluster=lies)
 
 
-def _kept(pet: Pet, image: EmbeddedImage, component: int, score: float) -> PlacedImage:
-    w = waiting_of(image, score)
-    fields = (w.image_id, image.vector, component, w.score, w.quality, w.phash, w.width, w.height, w.taken_at)
-    return RatedImage(*fields, own_parts(image.quality, image.taken_at)) if pet.grouped else PlacedImage(*fields)
+def _noted(pet: Pet, image: EmbeddedImage) -> Waiting:
+    return rated_of(image, 0.0) if pet.grouped else waiting_of(image, 0.0)
+
+
+def _kept(w: Waiting, vector: bytes, component: int) -> PlacedImage:
+    fields = (w.image_id, vector, component, w.score, w.quality, w.phash, w.width, w.height, w.taken_at)
+    return RatedImage(*fields, w.parts) if isinstance(w, Rated) else PlacedImage(*fields)
 
 
 def _make_version(pet: Pet, changes: Changes, job: JobContext, at: Position, result: Step) -> None:

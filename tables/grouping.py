@@ -8,18 +8,17 @@ the others become its aliases; one that none stays with, but that is large enoug
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
-from tables import heroes
+from tables import candidates
 from tables.changes import Changes, Placed, change_of, listed, member_limit
 from tables.membership import membership, side
-from tables.pet import Candidate, Group, Pet, Rated, Waiting
+from tables.pet import Group, Pet, Waiting
 from tables.vectors import MAX_WEIGHT, Floats
 
 FIRST_GROWTH: Final = 16
@@ -137,45 +136,13 @@ def score(pet: Pet, changes: Changes, policy: Policy) -> None:
             continue
         group.members = []
         _list(pet, changes, component, image, pet.mixture.total(component), policy)
-    _founders(pet, changes, fresh)
+    candidates.founders(pet, changes, fresh)
     for placed in changes.placed:
         if placed.component not in pet.groups:  # it made room for another of this event
             continue
         _list(pet, changes, placed.component, placed.image, placed.vector, policy)
         _compare(pet, changes, placed)
-    _elect(pet, changes)
-
-
-def _founders(pet: Pet, changes: Changes, fresh: Set[str]) -> None:
-    """Who was alone in a component that the event's images joined now has a closeness, too: to them."""
-    arrivals: dict[int, list[Placed]] = {}
-    for placed in changes.placed:
-        arrivals.setdefault(placed.component, []).append(placed)
-    for component, others in arrivals.items():
-        group = pet.groups.get(component)
-        if group is None or pet.mixture.weight(component) != len(others) + 1:
-            continue
-        alone = [each for each in group.heroes if each.image_id not in fresh]
-        closeness = None
-        if len(alone) == 1:
-            vector = pet.mixture.total(component) - np.sum([placed.vector for placed in others], axis=0)
-            closeness = _closeness(pet, component, vector)
-        if closeness is not None:
-            group.heroes = heroes.kept([heroes.beside(each, closeness) for each in alone])
-
-
-def _elect(pet: Pet, changes: Changes) -> None:
-    """Mark the hero of each cluster whose candidates changed, so that another must be clearly better to follow it."""
-    numbers = {pet.clusters.number(component) for component in changes.touched} | changes.clusters
-    for number in sorted(numbers & pet.clusters.numbers()):
-        components = pet.clusters.components(number)
-        offered = [candidate for component in components for candidate in pet.groups[component].heroes]
-        first = heroes.ranked(offered, 1)
-        for component in components:
-            marked = heroes.elected(pet.groups[component].heroes, first[0].image_id if first else "")
-            if marked is not None:
-                pet.groups[component].heroes = marked
-                changes.touched.add(component)
+    candidates.elect(pet, changes)
 
 
 def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:
@@ -202,28 +169,7 @@ def _list(pet: Pet, changes: Changes, component: int, image: Waiting, vector: Fl
     scored = msgspec.structs.replace(image, score=value)
     group.waiting = [scored if waiting.image_id == image.image_id else waiting for waiting in group.waiting]
     group.list_members([listed(scored)], member_limit(policy))
-    _offer(pet, component, scored, vector)
+    candidates.offer(pet, component, scored, vector)
     change = changes.members.get(image.image_id) or change_of(scored, number, "joined")
     changes.members[image.image_id] = msgspec.structs.replace(change, cluster=number, score=value)
     changes.component_of[image.image_id] = component
-
-
-def _offer(pet: Pet, component: int, image: Waiting, vector: Floats) -> None:
-    """Consider an image as a hero of its cluster; one that was considered before is so anew."""
-    group = pet.groups[component]
-    parts = image.parts if isinstance(image, Rated) else ()
-    offered = heroes.candidate(listed(image), image.phash, parts, _closeness(pet, component, vector))
-    before = next((each for each in group.heroes if each.image_id == image.image_id), None)
-    if isinstance(before, Candidate) and before.hero:
-        offered = msgspec.structs.replace(offered, hero=True)
-    group.heroes = heroes.kept([offered, *(each for each in group.heroes if each is not before)])
-
-
-def _closeness(pet: Pet, component: int, vector: Floats) -> float | None:
-    """Mean cosine of an image of the component to the others of its cluster; None where there are none."""
-    number = pet.clusters.number(component)
-    if number == UNCLUSTERED:
-        return None
-    inside = pet.mixture.weight(component) < MAX_WEIGHT
-    others = side(vector, pet.clusters.sum(pet.mixture, number), inside=inside)
-    return others.cosine * others.tightness if others.weight else None
