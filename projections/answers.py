@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ class MemberRow(msgspec.Struct, frozen=True, array_like=True):
 
     image_id: str
     score: float
+    duplicate_of: str | None = None
 
 
 class HeroRow(msgspec.Struct, frozen=True, array_like=True):
@@ -89,4 +91,15 @@ def _cluster(pet_id: str, row: ClusterRow) -> AnswerCluster:
     heroes = tuple(hero.answer() for hero in row.heroes)
     # Callers rely on a hero; a cluster that was given none shows its best member.
     shown = heroes[0].image_id if heroes else members[0].image_id if members else ""
-    return AnswerCluster(cluster_id(pet_id, row.number), row.label, members, shown, row.member_count, heroes)
+    alike = _near_duplicates(row.members)
+    return AnswerCluster(
+        cluster_id(pet_id, row.number), row.label, members, shown, row.member_count, heroes, alike or msgspec.UNSET
+    )
+
+
+def _near_duplicates(members: Sequence[MemberRow]) -> tuple[tuple[str, ...], ...]:
+    """The groups of near-duplicates of which the answer lists two or more, the best member first."""
+    groups: dict[str, list[str]] = {}
+    for member in members:
+        groups.setdefault(member.duplicate_of or member.image_id, []).append(member.image_id)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)

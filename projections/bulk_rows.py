@@ -36,7 +36,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "cluster_summaries": (
         *("pet_id", "cluster_number", "since_version", "until_version", "label", "member_count", "tightness"),
-        "merged_into",
+        *("merged_into", "split_from"),
     ),
     "purged_versions": ("pet_id", "last_version", "purged_at"),
 }
@@ -74,6 +74,7 @@ class _Summary:
     label: str
     member_count: int
     tightness: float
+    split_from: int | None
 
 
 @dataclass(slots=True)
@@ -187,8 +188,8 @@ class BulkRows:
     def _open(self, pet: _Pet, changes: Changes) -> None:
         for image_id, number, score, metadata in zip(*changes.members, strict=True):
             self._hold_member(pet, image_id, _Member(changes.key, number, score, changes.version, metadata))
-        for number, label, member_count, tightness in zip(*changes.summaries, strict=True):
-            pet.summaries[number] = _Summary(changes.version, label, member_count, tightness)
+        for number, label, member_count, tightness, split_from in zip(*changes.summaries, strict=True):
+            pet.summaries[number] = _Summary(changes.version, label, member_count, tightness, split_from)
         for number, image_id, score, rank, parts in zip(*changes.heroes, strict=True):
             hero = _Hero(changes.key, rank, score, changes.version, changes.version_row[-1], parts)
             pet.heroes.setdefault(number, {}).setdefault(image_id, hero)
@@ -222,7 +223,7 @@ def _hero_row(pet_id: str, number: int, image_id: str, hero: _Hero, until: int |
 def _summary_row(pet_id: str, number: int, summary: _Summary, until: int | None, merged_into: int | None) -> Row:
     return (
         *(pet_id, number, summary.since, until, summary.label, summary.member_count, summary.tightness),
-        merged_into,
+        *(merged_into, summary.split_from),
     )
 
 

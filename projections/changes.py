@@ -11,7 +11,15 @@ from projections.text import clean, count, jsonb, moment
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id, version_key
-from schemas.versions import ClusterChange, GroupedChange, GroupedHero, GroupedVersion, MemberChange, PetVersion
+from schemas.versions import (
+    ClusterChange,
+    GroupedChange,
+    GroupedCluster,
+    GroupedHero,
+    GroupedVersion,
+    MemberChange,
+    PetVersion,
+)
 
 REMOVED: Final = "removed"
 """The rule of a change that ends an image's row and opens none."""
@@ -29,7 +37,7 @@ class Changes:
     merges: tuple[list[int], list[int]]
     closed: tuple[list[str], list[int], list[int | None]]
     members: tuple[list[str], list[int], list[float], list[str]]
-    summaries: tuple[list[int], list[str], list[int], list[float]]
+    summaries: tuple[list[int], list[str], list[int], list[float], list[int | None]]
     heroes: tuple[list[int], list[str], list[float], list[int], list[str | None]]
 
 
@@ -65,6 +73,7 @@ def changes_of(version: PetVersion) -> Changes:
             [clean(change.label) for change in standing],
             [count(change.member_count, "clusters.member_count") for change in standing],
             [change.tightness for change in standing],
+            [_split_from(change) for change in standing],
         ),
         heroes=_heroes(standing),
     )
@@ -114,6 +123,10 @@ def _version_row(key: UUID, version: PetVersion) -> tuple[Any, ...]:
         version.offset,
         updated_at,
     )
+
+
+def _split_from(change: ClusterChange) -> int | None:
+    return change.split_from if isinstance(change, GroupedCluster) and change.split_from >= 0 else None
 
 
 def _metadata(change: MemberChange) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class PlacedBy(msgspec.Struct, frozen=True, kw_only=True):
     runner_up_score: float = 0.0
     component: int = -1
     membership: float = -1.0
+    duplicate_of: str = ""
 
 
 class MemberRow(msgspec.Struct, frozen=True, kw_only=True):

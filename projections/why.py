@@ -15,6 +15,7 @@ from projections.queries import load
 from schemas.headers import timestamp
 from schemas.ids import UNCLUSTERED, cluster_id
 
+MAX_DUPLICATES: Final = 100
 RULES: Final = {
     "opened": "No component was close enough: it opened one of its own.",
     "joined": "It is close enough to photos of this cluster.",
@@ -50,7 +51,8 @@ class WhyRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `score`: cosine to the cluster's direction, as recorded; `membership`: how sure the cluster was when the image was
     placed, 0…1, null where its engine did not say. `component`: the group of near-alike photos inside of the cluster.
-    `since`: the event that put it there; `placed`: the one that placed it at first.
+    `near_duplicates`: the same picture, encoded, resized or cropped anew, at most `MAX_DUPLICATES`. `since`: the event
+    that put it there; `placed`: the one that placed it at first.
     """
 
     image_id: str
@@ -63,6 +65,7 @@ class WhyRow(msgspec.Struct, frozen=True, kw_only=True):
     runner_up: RunnerUp | None
     component: int | None
     quality: float
+    near_duplicates: list[str]
     since: Event
     placed: Event
 
@@ -77,6 +80,9 @@ async def read_why(connection: Any, pet_id: str, image_id: str, version: int | N
     if row is None:
         raise Missing("image")
     placed = decode_placed_by(row["metadata"])
+    first = placed.duplicate_of or image_id
+    others = await connection.fetch(load("list_near_duplicates"), pet_id, first, chosen, MAX_DUPLICATES)
+    alike = [name for name in (first, *(other["image_id"] for other in others)) if name != image_id]
     runner_up = None
     if placed.runner_up != UNCLUSTERED:
         runner_up = RunnerUp(cluster=cluster_id(pet_id, placed.runner_up), score=placed.runner_up_score)
@@ -92,6 +98,7 @@ async def read_why(connection: Any, pet_id: str, image_id: str, version: int | N
         runner_up=runner_up,
         component=placed.component if placed.component >= 0 else None,
         quality=placed.quality,
+        near_duplicates=alike,
         since=_event(row["since_version"], row, ("updated_at", "job_id", "model", "policy_id", *_POSITION)),
         placed=_event(row["first_version"], row, _FIRST),
     )

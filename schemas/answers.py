@@ -30,7 +30,10 @@ class AnswerHero(msgspec.Struct, frozen=True):
 
 
 class AnswerCluster(msgspec.Struct, frozen=True):
-    """A cluster; `members` lists at most MAX_CLUSTER_SIZE of its `member_count` images."""
+    """A cluster; `members` lists at most MAX_CLUSTER_SIZE of its `member_count` images.
+
+    `near_duplicates`: which of them are the same picture, encoded, resized or cropped anew; not there without any.
+    """
 
     id: str
     label: str
@@ -38,6 +41,7 @@ class AnswerCluster(msgspec.Struct, frozen=True):
     hero_image_id: str
     member_count: int
     heroes: tuple[AnswerHero, ...]
+    near_duplicates: tuple[tuple[str, ...], ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class AnswerMetrics(msgspec.Struct, frozen=True):

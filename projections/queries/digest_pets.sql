@@ -31,7 +31,8 @@ SELECT
     (
         SELECT md5(string_agg((
             s.cluster_number, s.since_version, CASE WHEN s.until_version <= b.common THEN s.until_version END,
-            s.label, s.member_count, s.tightness, CASE WHEN s.until_version <= b.common THEN s.merged_into END
+            s.label, s.member_count, s.tightness, CASE WHEN s.until_version <= b.common THEN s.merged_into END,
+            s.split_from
         )::text, '' ORDER BY s.cluster_number, s.since_version))
         FROM {schema}.cluster_summaries AS s
         WHERE s.pet_id = b.pet_id AND s.since_version <= b.common

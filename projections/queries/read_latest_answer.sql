@@ -6,10 +6,10 @@ SELECT
         SELECT json_agg(json_build_array(
             s.cluster_number, s.label, s.member_count,
             coalesce((
-                SELECT json_agg(json_build_array(best.image_id, best.score)
+                SELECT json_agg(json_build_array(best.image_id, best.score, best.duplicate_of)
                                 ORDER BY best.score DESC, best.image_id)
                 FROM (
-                    SELECT m.image_id, m.score
+                    SELECT m.image_id, m.score, m.metadata ->> 'duplicate_of' AS duplicate_of
                     FROM cluster_members AS m
                     WHERE m.pet_id = v.pet_id AND m.cluster_number = s.cluster_number AND m.until_version IS NULL
                     ORDER BY m.score DESC, m.image_id

@@ -326,6 +326,27 @@ async def test_why_tells_what_was_recorded(two: Api) -> None:
     assert why["meaning"]
 
 
+async def test_near_duplicates_are_told_by_why_and_in_the_answer(two: Api) -> None:
+    third = GroupedVersion(
+        **{
+            **msgspec.structs.asdict(SECOND), "format": 3, "version": 3, "offset": 11,
+            "members": tuple(
+                GroupedChange(name, 0, score, "joined", component=7, duplicate_of=of)
+                for name, score, of in (("d", 0.75, ""), ("e", 0.7, "d"), ("f", 0.65, "d"), ("g", 0.6, ""))
+            ),
+            "clusters": (GroupedCluster(0, "Portraits", 7, 0.8, (GroupedHero("c", 0.75),)),),
+        }
+    )  # fmt: skip
+    await two.project(third)
+    for name, others in (("d", ["e", "f"]), ("f", ["d", "e"]), ("g", [])):
+        why, _ = await ask(two, f"{PET}/images/{name}/why")
+        assert why["near_duplicates"] == others
+    answer, _ = await ask(two, f"{PET}/clusters/3")
+    assert answer["clusters"][0]["near_duplicates"] == [["d", "e", "f"]]
+    before, _ = await ask(two, f"{PET}/clusters/2")
+    assert "near_duplicates" not in before["clusters"][0]
+
+
 async def test_why_tells_of_a_group_moved_by_its_component(two: Api) -> None:
     third = GroupedVersion(
         **{

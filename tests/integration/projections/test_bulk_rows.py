@@ -12,6 +12,7 @@ from schemas.errors import InvalidInput
 from schemas.versions import PetVersion
 from tests.integration.projections.samples import Album, cluster, member, version
 from tests.unit.test_grouped_fold import folded, restless_log
+from tests.unit.test_grouped_fold import folded, restless_log
 
 VERSIONS = 60
 PETS = ("101", "102", "103")
@@ -63,6 +64,19 @@ async def test_they_are_the_same_of_an_engine_that_groups_components(pool: Any, 
             await apply_version(connection, each)
     live = await rows_of(pool)
     assert any("closeness" in row for row in live["cluster_heroes"])
+    await emptied(pool)
+    await copy(pool, all_rows(versions))
+    assert await rows_of(pool) == live
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_they_are_the_rows_of_an_engine_that_groups_components(pool: Any, seed: int) -> None:
+    _, versions = folded(restless_log(seed))
+    async with pool.acquire() as connection, connection.transaction():
+        for each in versions:
+            await apply_version(connection, each)
+    live = await rows_of(pool)
+    assert any("regrouped" in row for row in live["cluster_members"]), "the history has moves"
     await emptied(pool)
     await copy(pool, all_rows(versions))
     assert await rows_of(pool) == live

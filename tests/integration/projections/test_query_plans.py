@@ -85,6 +85,7 @@ STATEMENTS: Final[dict[str, tuple[Any, ...]]] = {
     "list_members_now": MEMBER,
     "list_members_at": (*MEMBER, LAST // 2),
     "list_places_of_image": (BIG, "image-500", INT64_MAX, 51),
+    "list_near_duplicates": (BIG, "image-500", LAST // 2, 100),
     "read_why": (BIG, "image-500", LAST // 2),
     "compare_images": (BIG, LAST // 2, LAST // 2 + 1, "", 51),
     "compare_clusters": (BIG, LAST // 2, LAST // 2 + 1, -1, 51),
