@@ -26,13 +26,13 @@ def restless_log(seed: int, events: int = 40, policy: Policy = POLICY) -> list[E
     """An album whose bursts lie so close to each other that clusters merge and split again as photos arrive."""
     random, directions = np.random.default_rng(seed), Directions(seed)
     homes = [directions.new() for _ in range(4)]
-    bursts = [directions.near(homes[int(random.integers(4))], 1.0) for _ in range(14)]
+    bursts = [directions.near(homes[int(random.integers(4))], 0.8) for _ in range(14)]
     log, made = [entry(PolicyChanged(policy=policy), PARTITION_FACTS_KEY)], 0
     for event in range(events):
         photos = []
         for _ in range(int(random.integers(1, 7))):
             burst = np.frombuffer(bursts[int(random.integers(14))], dtype="<i2") / 4096
-            spread = float(random.choice([0.3, 0.7, 1.0]))
+            spread = float(random.choice([0.1, 0.3, 0.6]))
             photos.append(image(f"img_{made}", directions.near(burst, spread), float(random.random())))
             made += 1
         log.append(entry(embedded(photos, job_id=f"job_{event}")))
