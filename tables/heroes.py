@@ -34,12 +34,12 @@ class Part(NamedTuple):
 
 PARTS: Final = (
     Part("sharpness", 20, 600),
-    Part("exposure", 5, 650),
+    Part("exposure", 2, 650),
     Part("contrast", 5, 800),
-    Part("resolution", 5, 550),
-    Part("highlights", 15, 1000),
-    Part("cleanness", 10, 980),
-    Part("evenness", 15, 860),
+    Part("resolution", 8, 550),
+    Part("highlights", 20, 1000),
+    Part("cleanness", 20, 980),
+    Part("evenness", 20, 860),
     Part("recency", 4, 500),
     Part("insight", 10, 0),
     Part("pose", 5, 0),

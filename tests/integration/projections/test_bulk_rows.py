@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from projections.answers import read_at
 from projections.bulk_rows import COLUMNS, BulkRows, VersionGap, all_rows
 from projections.postgres import apply_version
+from projections.verify.answers import answer_at
 from schemas.errors import InvalidInput
 from schemas.versions import PetVersion
 from tests.integration.projections.samples import Album, cluster, member, version
@@ -64,8 +66,13 @@ async def test_they_are_the_same_of_an_engine_that_groups_components(pool: Any, 
     live = await rows_of(pool)
     assert any("closeness" in row for row in live["cluster_heroes"])
     await emptied(pool)
-    await copy(pool, all_rows(versions))
+    rows = all_rows(versions)
+    await copy(pool, rows)
     assert await rows_of(pool) == live
+    for number in (1, 20, len(versions)):
+        read = await read_at(pool, versions[0].pet_id, number)
+        assert read is not None
+        assert answer_at(rows, number, read.generation) == read, "what verify makes of the same rows"
 
 
 @pytest.mark.parametrize("seed", (1, 4))
