@@ -29,6 +29,7 @@ from agents.embed_outputs import EmbedOutputs
 from agents.embed_purge import answer_purge
 from agents.images.errors import ImageError
 from agents.images.fail_fast import asked_anyway
+from agents.insights import told
 from agents.pet_purge import PurgeMark, Purging, is_dropped, mark_of
 from agents.sealing_keys import SealingKeys
 from schemas.commands import MAX_IMAGES_PER_JOB, EmbedImages, PurgePet, decode_request
@@ -249,7 +250,7 @@ class EmbedAgent:
 
     def _fact(self, command: EmbedImages, known: tuple[str, ...], outcomes: list[_Outcome]) -> ImagesEmbedded:
         """The fact that answers `command`. On the last try, what may succeed later has failed."""
-        images = tuple(o for o in outcomes if isinstance(o, EmbeddedImage))
+        images = tuple(told(o, command.insights.get(o.image_id)) for o in outcomes if isinstance(o, EmbeddedImage))
         failed = [o for o in outcomes if isinstance(o, FailedImage)]
         later = [o for o in outcomes if isinstance(o, _Later)]
         if command.attempt >= self._attempts:

@@ -18,7 +18,7 @@ from faust.types import TopicT
 from agents.dead_letters import image_record, send_dead_letter, unreadable_record
 from agents.delivery import Ticket
 from schemas.codec import encode_fact, fact_type
-from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, PurgePet, split_images
+from schemas.commands import EMBED_IMAGES_TYPE, EmbedImages, PurgePet, for_images, split_images
 from schemas.facts import FailedImage, ImagesEmbedded, PetPurged
 from schemas.headers import RETRY_DUE, Headers, build_headers, header, timestamp
 from schemas.ids import message_id
@@ -135,7 +135,7 @@ class EmbedOutputs:
     def retry(self, ticket: Ticket, command: EmbedImages, image_ids: tuple[str, ...]) -> None:
         """The command's next try, with the images that are left, to the tier that it has reached."""
         tier = min(command.attempt, len(self._topics.retries)) - 1
-        later = msgspec.structs.replace(command, image_ids=image_ids, attempt=command.attempt + 1)
+        later = msgspec.structs.replace(for_images(command, image_ids), attempt=command.attempt + 1)
         delay = self._retry_delays[tier] * (1 + JITTER * self._spread())
         due = timestamp(self._clock() + timedelta(seconds=delay))
         headers = [*self._headers(ticket, later.id, EMBED_IMAGES_TYPE), (RETRY_DUE, due.encode())]

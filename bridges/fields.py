@@ -19,6 +19,7 @@ from schemas.commands import MAX_IMAGES_PER_JOB
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id
+from schemas.insights import NOTHING, Insight, check_fraction, iso_time
 
 MAX_ATTEMPTS: Final = 1_000_000
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -47,6 +48,29 @@ def innermost(layers: Layers, name: str, *, null_is_absent: bool = True) -> Foun
     """The field in the innermost layer that has it."""
     candidates = [found for found in every(layers, name) if found.value is not None or not null_is_absent]
     return candidates[-1] if candidates else None
+
+
+def named_images(ids: Found | None, images: Found | None) -> tuple[tuple[str, ...], dict[str, Insight]]:
+    """The images of a job, those of `ids` first, and what `images` says of some: at most 10,000 together."""
+    told = insights(images)
+    named = tuple(dict.fromkeys([*image_ids(ids), *told]))
+    if images is not None and len(named) > MAX_IMAGES_PER_JOB:
+        raise InvalidInput(images.path, f"and image_ids have {len(named)} ids, a job may have {MAX_IMAGES_PER_JOB}")
+    return named, {image_id: insight for image_id, insight in told.items() if insight}
+
+
+def insights(found: Found | None) -> dict[str, Insight]:
+    """At most 10,000 objects with an `image_id`; of what is said of an image twice, the later word counts."""
+    if found is None:
+        return {}
+    values = _expect(found, list, "an array")
+    if len(values) > MAX_IMAGES_PER_JOB:
+        raise InvalidInput(found.path, f"has {len(values)} images, a job may have {MAX_IMAGES_PER_JOB}")
+    told: dict[str, Insight] = {}
+    for index, value in enumerate(values):
+        image_id, insight = _insight(Found(f"{found.path}[{index}]", value))
+        told[image_id] = _merged(told.get(image_id, NOTHING), insight)
+    return told
 
 
 def image_ids(found: Found | None) -> tuple[str, ...]:
@@ -136,6 +160,25 @@ def json_type(value: object) -> str:
     """The JSON word for a decoded value's type."""
     names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
     return names.get(type(value), "number")
+
+
+def _insight(found: Found) -> tuple[str, Insight]:
+    layer = {f"{found.path}.": _expect(found, dict, "an object")}
+    image_id, score = outermost(layer, "image_id"), outermost(layer, "quality_score")
+    if image_id is None:
+        raise InvalidInput(f"{found.path}.image_id", "is required")
+    taken_at = outermost(layer, "taken_at")
+    return check_id(image_id.value, image_id.path), Insight(
+        quality_score=check_fraction(_number(score), score.path) if score else None,
+        pose=text(outermost(layer, "pose"), MAX_NAME) or None,
+        label=text(outermost(layer, "label"), MAX_NAME) or None,
+        taken_at=iso_time(text(taken_at), taken_at.path) if taken_at else None,
+    )
+
+
+def _merged(before: Insight, after: Insight) -> Insight:
+    said = {name: value for name, value in msgspec.structs.asdict(after).items() if value is not None}
+    return msgspec.structs.replace(before, **said)
 
 
 def _number(found: Found) -> float:

@@ -5,7 +5,7 @@ the same job at different depths, so a job is read as layers, outermost first:
 
     {"pet_id", "job_id", "attempts", "enqueued_at", "payload": {                  envelope (Redis only)
         "pet_id", "job_id", "reason", "force", "metadata", "payload": {           request (the HTTP body starts here)
-            "image_ids", "labels", "coverage", "quality_score"}}}                 details
+            "image_ids", "images", "labels", "coverage", "quality_score"}}}       details
 
 Ids are taken from the outermost layer that names them, everything else from the innermost; a field may stand in any.
 """
@@ -24,16 +24,17 @@ from schemas.commands import EmbedImages, split_images
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
 from schemas.ids import check_id
+from schemas.insights import Insight
 
 MAX_ENTRY_BYTES: Final = 1 << 20
 MAX_LAYERS: Final = 3
 TEXT_FIELDS: Final = ("pet_id", "job_id", "reason", "enqueued_at", "traceparent")
 """Of the flat field list: written as they are. The others are JSON."""
-JSON_FIELDS: Final = ("image_ids", "force", "labels", "coverage", "quality_score", "metadata", "attempts")
+JSON_FIELDS: Final = ("image_ids", "images", "force", "labels", "coverage", "quality_score", "metadata", "attempts")
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One job, validated. `image_ids` holds no id twice.
+    """One job, validated. `image_ids` holds no id twice; `insights`: by image id, of some of them.
 
     `enqueued_at` is RFC 3339 or empty; `traceparent` is a W3C trace context or empty.
     """
@@ -41,6 +42,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     pet_id: str
     job_id: str
     image_ids: tuple[str, ...] = ()
+    insights: dict[str, Insight] = {}
     reason: str = ""
     force: bool = False
     labels: tuple[str, ...] = ()
@@ -97,11 +99,15 @@ def parse_job(
         if other.value != pet_id:
             raise InvalidInput(other.path, f"differs from {pets[0].path}")
     job = read.outermost(layers, "job_id")
+    image_ids, insights = read.named_images(
+        read.innermost(layers, "image_ids", null_is_absent=False), read.innermost(layers, "images")
+    )
     read.count(read.innermost(layers, "attempts"))  # judged like every field; only a refused entry's letter tells it
     return JobRequest(
         pet_id=pet_id,
         job_id=check_id(job.value, job.path) if job else check_id(default_job_id, "job_id"),
-        image_ids=read.image_ids(read.innermost(layers, "image_ids", null_is_absent=False)),
+        image_ids=image_ids,
+        insights=insights,
         reason=read.text(read.innermost(layers, "reason")),
         force=read.flag(read.innermost(layers, "force", null_is_absent=False)),
         labels=read.labels(read.innermost(layers, "labels")),
@@ -142,6 +148,7 @@ def to_commands(request: JobRequest, *, source: str, now: datetime) -> list[Embe
         metadata=request.metadata,
         enqueued_at=request.enqueued_at or timestamp(now),
         source=source,
+        insights=request.insights,
     )
     return split_images(template, request.image_ids)
 

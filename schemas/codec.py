@@ -58,6 +58,8 @@ def encode_fact(fact: facts.Fact, *, event_id: str, time: str, pet_id: str, key:
     """The log's bytes of a fact, sealed under `key` when it tells of images."""
     kind = type(fact)
     key_id = ""
+    if isinstance(fact, facts.ImagesEmbedded):
+        fact = msgspec.structs.replace(fact, images=tuple(image.written() for image in fact.images))
     if key is not None and isinstance(fact, facts.ImagesEmbedded):
         fact, key_id = seal(fact, key.secret, event_id=event_id, pet_id=pet_id), key.key_id
     envelope = Envelope(

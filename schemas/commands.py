@@ -22,6 +22,7 @@ from schemas.bounds import (
 from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
 from schemas.headers import parse_timestamp
 from schemas.ids import check_id, message_id, run_key
+from schemas.insights import Insight, check_insight
 
 MAX_IMAGES_PER_COMMAND: Final = 64
 MAX_IMAGES_PER_JOB: Final = 10_000
@@ -36,7 +37,8 @@ class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
     `job_images` counts the images of the whole job. `attempt` counts from 1: a retry carries only the images that
     are left. `run` counts from 1: a requeue of dead letters starts the next run of the job, and `requeue` says of which
     letters; then images are embedded again even if they are known. `enqueued_at` is RFC 3339.
-    `source` says where the job came from: ``redis:<stream>/<entry id>`` or ``http``.
+    `source` says where the job came from: ``redis:<stream>/<entry id>`` or ``http``. `insights`: by image id, what the
+    job says of some of the images.
     """
 
     type: Literal["EmbedImages"] = "EmbedImages"
@@ -58,6 +60,7 @@ class EmbedImages(msgspec.Struct, frozen=True, kw_only=True):
     requeue: str = ""
     enqueued_at: str = ""
     source: str = ""
+    insights: dict[str, Insight] = {}
 
     @property
     def job(self) -> str:
@@ -145,6 +148,7 @@ def decode_command(raw: bytes | None) -> EmbedImages:
         raise InvalidInput("image_ids", f"must be at most {MAX_IMAGES_PER_COMMAND}, got {len(command.image_ids)}")
     for index, image_id in enumerate(command.image_ids):
         check_id(image_id, f"image_ids[{index}]")
+    _check_insights(command)
     return command
 
 
@@ -174,6 +178,14 @@ def _check_context(command: EmbedImages) -> None:
         raise InvalidInput("metadata", f"has {size} bytes, the limit is {MAX_METADATA_BYTES}")
 
 
+def _check_insights(command: EmbedImages) -> None:
+    for image_id, insight in command.insights.items():
+        check_id(image_id, "insights")
+        if image_id not in command.image_ids:
+            raise InvalidInput(f"insights.{image_id}", "is about an image that the command does not name")
+        check_insight(insight, f"insights.{image_id}")
+
+
 def _may_be_newer(raw: bytes) -> bool:
     """Whether a later release may have written it: a command of another type, or of a later version."""
     try:
@@ -188,6 +200,12 @@ def split_images(template: EmbedImages, image_ids: Sequence[str]) -> list[EmbedI
     step = MAX_IMAGES_PER_COMMAND
     chunks = [tuple(image_ids[start : start + step]) for start in range(0, len(image_ids), step)] or [()]
     return [
-        msgspec.structs.replace(template, part=part, parts=len(chunks), image_ids=chunk, job_images=len(image_ids))
+        msgspec.structs.replace(for_images(template, chunk), part=part, parts=len(chunks), job_images=len(image_ids))
         for part, chunk in enumerate(chunks, start=1)
     ]
+
+
+def for_images(command: EmbedImages, image_ids: tuple[str, ...]) -> EmbedImages:
+    """The command for these images, with what it says of them."""
+    insights = {image_id: command.insights[image_id] for image_id in image_ids if image_id in command.insights}
+    return msgspec.structs.replace(command, image_ids=image_ids, insights=insights)

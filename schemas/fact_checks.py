@@ -16,6 +16,7 @@ from schemas.bounds import MAX_NAME, MAX_TEXT, check_integer, check_items, check
 from schemas.errors import InvalidInput
 from schemas.headers import parse_timestamp
 from schemas.ids import check_id
+from schemas.insights import check_insight
 
 MAX_IMAGES_PER_FACT: Final = 10_000
 MAX_DIMENSION: Final = 16_384
@@ -90,6 +91,8 @@ def _image(image: facts.EmbeddedImage, field: str) -> None:
     check_integer(image.size_bytes, f"{field}.size_bytes", 0, _LARGEST)
     if len(image.sha256) > MAX_NAME:
         raise InvalidInput(f"{field}.sha256", f"has {len(image.sha256)} bytes, the limit is {MAX_NAME}")
+    if image.insight is not None:
+        check_insight(image.insight, f"{field}.insight")
 
 
 def _policy_changed(fact: facts.PolicyChanged) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.ids import run_key
+from schemas.insights import Insight
 
 UNMEASURED: Final = -1.0
 """A part of the quality that the release that measured it did not know."""
@@ -32,12 +33,12 @@ class Quality(msgspec.Struct, frozen=True, array_like=True):
     evenness: float = UNMEASURED
 
 
-class EmbeddedImage(msgspec.Struct, frozen=True, array_like=True):
-    """One image with its vector.
+class PlainImage(msgspec.Struct, frozen=True, array_like=True):
+    """One image with its vector, as it is written when nothing is said of it.
 
     `vector`: d little-endian int16, round(x * 4096) of the unit vector x. `phash`: 64-bit perceptual hash. `width`,
-    `height`: pixels as displayed. `taken_at`: EXIF time, ISO 8601 without zone, or empty. `sha256`: of the
-    file's bytes.
+    `height`: pixels as displayed. `taken_at`: EXIF time, else the insight's, ISO 8601 without zone, or
+    empty. `sha256`: of the file's bytes.
     """
 
     image_id: str
@@ -49,6 +50,16 @@ class EmbeddedImage(msgspec.Struct, frozen=True, array_like=True):
     taken_at: str = ""
     sha256: bytes = b""
     size_bytes: int = 0
+
+
+class EmbeddedImage(PlainImage, frozen=True, array_like=True):
+    """One image with its vector. `insight`: what its job says of it."""
+
+    insight: Insight | None = None
+
+    def written(self) -> PlainImage:
+        """What is encoded: the bytes of an image of which nothing is said are those that they always were."""
+        return self if self.insight is not None else PlainImage(*msgspec.structs.astuple(self)[:-1])
 
 
 class FailedImage(msgspec.Struct, frozen=True, array_like=True):

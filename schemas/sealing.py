@@ -1,8 +1,8 @@
 """Seals what a fact says of a pet's images under the pet's key: AES-256-GCM (NIST SP 800-38D). Used by schemas.codec.
 
 What stays readable without the key is what a replay needs to go on: the job's ids and numbers, the model. Sealed are
-vectors, image ids, failures, labels and free text. The event's id and the pet's are authenticated with it, so that a
-sealed part cannot be moved to another fact.
+vectors, image ids, what is said of images, failures, labels and free text. The event's id and the pet's are
+authenticated with it, so that a sealed part cannot be moved to another fact.
 """
 
 from __future__ import annotations

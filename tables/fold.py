@@ -38,7 +38,7 @@ from tables.outputs import Output, snapshot, updated_output, version_output
 from tables.pet import Group, Pet, Rated, Waiting, waiting_of
 from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
-from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage
+from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage, image_row
 from tables.vectors import dequantize, is_unit
 from tables.version_message import build_version
 
@@ -87,7 +87,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
     result = Step(model=pet.model_index(fact.model))
     in_force = pet.model_index(promoted) if promoted else (pet.model if pet.model >= 0 else result.model)
     replaces = fact.job.force and jobs.is_unsettled(pet, fact)
-    row, changes = ImageRow(result.model, [], labels=list(fact.job.labels)), Changes()
+    row, changes = image_row(result.model, fact), Changes()
     switched = in_force == result.model and pet.model != in_force
     if switched and pet.model >= 0:
         changes.reclustered = True
@@ -107,7 +107,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         if known or changes.reclustered or result.model != pet.model:
             row.images.append(_kept(_noted(pet, image), image.vector, UNFOLDED))
         else:
-            row.images.append(_place(pet, changes, image, fact.job, at.policy))
+            row.images.append(_place(pet, changes, image, row.labels_of(image.image_id), at.policy))
         if not known:
             pet.folded.add((result.model, image.image_id))
             result.folded.append(image.image_id)
@@ -171,10 +171,10 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
     return result
 
 
-def _place(pet: Pet, changes: Changes, image: EmbeddedImage, job: JobContext, policy: Policy) -> PlacedImage:
+def _place(pet: Pet, changes: Changes, image: EmbeddedImage, labels: list[str], policy: Policy) -> PlacedImage:
     """Fold one new image of the mixture's model."""
     pet.image_count += 1
-    votes = dict.fromkeys(job.labels, 1)
+    votes = dict.fromkeys(labels, 1)
     waiting, component = place(pet, changes, _noted(pet, image), image.vector, votes, policy)
     return _kept(waiting, image.vector, component)
 

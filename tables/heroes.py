@@ -11,12 +11,12 @@ a component needs to keep no more than its best ones. The weights were found on 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import msgspec
 
 from schemas.facts import EmbeddedImage, Quality
+from schemas.insights import Insight
 from tables.duplicates import NO_HASH, is_near
 from tables.pet import HERO_CANDIDATES, Candidate, Listed, Rated
 
@@ -56,17 +56,9 @@ FIRST_YEAR: Final = 2000
 YEARS: Final = 50
 
 
-@dataclass(frozen=True)
-class Insight:
-    """What a job says of an image: `quality_score` 0…1, and `pose`, e.g. ``frontal``; None for what it does not say."""
-
-    quality_score: float | None = None
-    pose: str | None = None
-
-
-def rated_of(image: EmbeddedImage, score: float, insight: Insight | None = None) -> Rated:
+def rated_of(image: EmbeddedImage, score: float) -> Rated:
     """As `tables.pet.waiting_of`, with the parts of the image's own."""
-    own = own_parts(image.quality, image.taken_at, insight)
+    own = own_parts(image.quality, image.taken_at, image.insight)
     quality = image.quality.score
     return Rated(image.image_id, score, quality, image.phash, image.width, image.height, image.taken_at, own)
 

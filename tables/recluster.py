@@ -43,7 +43,10 @@ class Album:
         for row in rows:
             for image in row.images:
                 self.order.setdefault(image.image_id, image)
-                self.labels.setdefault(image.image_id, row.labels)
+                if row.own_label(image.image_id):  # the newest counts, as of vectors
+                    self.labels[image.image_id] = row.labels_of(image.image_id)
+                else:
+                    self.labels.setdefault(image.image_id, row.labels)
                 if row.model == self.model:
                     self.vectors[image.image_id] = image
                 if image.component != UNFOLDED:

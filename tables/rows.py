@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.facts import Policy
+from schemas.facts import ImagesEmbedded, Policy
 from tables.outputs import Output
 from tables.pet import Candidate, Erased, Listed, Look, OpenJob, Rated, Waiting
 
@@ -67,6 +67,25 @@ class ImageRow(msgspec.Struct, frozen=True, array_like=True):
     merges: list[tuple[int, int]] = []
     recluster: list[tuple[str, int]] | None = None
     labels: list[str] = []
+
+    def own_label(self, image_id: str) -> str:
+        """What the job has said of this image alone; empty for nothing."""
+        return ""
+
+    def labels_of(self, image_id: str) -> list[str]:
+        """What an image of this event votes for: its own label, else those of its job."""
+        own = self.own_label(image_id)
+        return [own] if own else self.labels
+
+
+class LabelledRow(ImageRow, frozen=True, array_like=True):
+    """The row of an event that labels single images; of any other, `own_labels` is not written."""
+
+    own_labels: dict[str, str] = {}
+
+    def own_label(self, image_id: str) -> str:
+        """As ImageRow."""
+        return self.own_labels.get(image_id, "")
 
 
 UNFOLDED: Final = -2
@@ -180,7 +199,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     delivery: Delivery
 
 
-class _ReadImageRow(ImageRow, frozen=True, array_like=True):
+class _ReadImageRow(LabelledRow, frozen=True, array_like=True):
     """As it is read: images that end before `parts` have none. So it is with the next two."""
 
     images: list[RatedImage]  # type: ignore[assignment]  # rows are read, never added to: narrower is right
@@ -230,8 +249,15 @@ def encode(row: ImageRow | Segment | EventRow | PurgeRow | Head | PetState | Par
     return _encoder.encode(row)
 
 
+def image_row(model: int, fact: ImagesEmbedded) -> ImageRow:
+    """The row of an event, without its images so far."""
+    own = {image.image_id: image.insight.label for image in fact.images if image.insight and image.insight.label}
+    labels = list(fact.job.labels)
+    return LabelledRow(model, [], labels=labels, own_labels=own) if own else ImageRow(model, [], labels=labels)
+
+
 def decode_image_row(raw: bytes) -> ImageRow:
-    """Inverse of `encode`, but that images without parts have empty ones."""
+    """Inverse of `encode`, but for the kind of the row and its images, which is the one that tells most."""
     return _image_row.decode(raw)
 
 

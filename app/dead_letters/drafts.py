@@ -82,11 +82,13 @@ class Drafts:
         job = next((letter for letter in letters if letter.subject == "job"), None)
         if job is not None:
             known |= {letter.id: letter for letter in await view.open_images(job)}
-        images = [letter_id for letter_id, letter in known.items() if letter.subject == "image"]
+        images = sorted(letter_id for letter_id, letter in known.items() if letter.subject == "image")
         if not images:
             self.refused.append(Refused(letters, "no open letter of an image of this run of the job is known"))
             return
-        self._try(resolution.requeue_images, list(known.values()), await view.payload(min(images)))
+        of_command = {known[letter_id].source_id: letter_id for letter_id in reversed(images)}
+        originals = [await view.payload(letter_id) for letter_id in sorted(of_command.values())]
+        self._try(resolution.requeue_images, list(known.values()), originals)
 
     def _try(self, resolve: Callable[..., DeadLetterAction], *material: Any) -> bool:
         """Whether the letters could be resolved."""

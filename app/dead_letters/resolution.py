@@ -77,17 +77,19 @@ def discards(letters: Sequence[DeadLetterRow], order: Order) -> list[DeadLetterA
     return [_action("discard", ordered[start : start + step], order) for start in range(0, len(ordered), step)]
 
 
-def requeue_images(letters: Sequence[DeadLetterRow], original: bytes, order: Order) -> DeadLetterAction:
+def requeue_images(letters: Sequence[DeadLetterRow], originals: Sequence[bytes], order: Order) -> DeadLetterAction:
     """The images of these letters as the next run of their job.
 
-    `letters`: all of one run, at least one of an image. `original`: payload of one of the image letters, a command
-    whose context the new commands share.
+    `letters`: all of one run, at least one of an image. `originals`: payloads of image letters, one of each command
+    that they came in; the new commands share the first one's context.
     """
     first = letters[0]
-    command = _decoded(letters, original, "the command that the images came in cannot be read")
-    if (command.pet_id, command.job_id) != (first.pet_id, first.job_id):
+    commands = [
+        _decoded(letters, original, "the command that the images came in cannot be read") for original in originals
+    ]
+    if any((command.pet_id, command.job_id) != (first.pet_id, first.job_id) for command in commands):
         raise Refused(letters, "the command that the images came in is of another job")
-    return _next_run(letters, command, _images(letters, letters), order)
+    return _next_run(letters, commands, _images(letters, letters), order)
 
 
 def requeue_run(letters: Sequence[DeadLetterRow], originals: Sequence[bytes], order: Order) -> DeadLetterAction:
@@ -104,7 +106,7 @@ def requeue_run(letters: Sequence[DeadLetterRow], originals: Sequence[bytes], or
     images = [*(image_id for command in commands for image_id in command.image_ids), *_images(letters, about)]
     if not all(command.image_ids for command in commands):
         images = [WHOLE_LIST]  # a command without images asks for the pet's list, which holds what the others name
-    return _next_run(letters, commands[0], images, order)
+    return _next_run(letters, commands, images, order)
 
 
 def requeue_command(letter: DeadLetterRow, original: bytes, order: Order) -> DeadLetterAction:
@@ -120,7 +122,8 @@ def requeue_entry(letter: DeadLetterRow, original: bytes, order: Order) -> DeadL
         commands = to_commands(request, source=f"redis:{letter.source_id}", now=moment(letter.failed_at, "failed_at"))
     except InvalidInput as error:
         raise Refused([letter], f"still not valid: {error}") from error
-    return _action("requeue", [letter], order, commands[0], request.image_ids)
+    template = msgspec.structs.replace(commands[0], insights=request.insights)
+    return _action("requeue", [letter], order, template, request.image_ids)
 
 
 def entry_fields(original: bytes) -> dict[bytes, bytes]:
@@ -154,11 +157,15 @@ def _images(letters: Sequence[DeadLetterRow], refusing: Sequence[DeadLetterRow])
 
 
 def _next_run(
-    letters: Sequence[DeadLetterRow], command: EmbedImages, images: Sequence[str], order: Order
+    letters: Sequence[DeadLetterRow], commands: Sequence[EmbedImages], images: Sequence[str], order: Order
 ) -> DeadLetterAction:
     requeue = action_id("requeue", _ids(letters)).replace("-", "")[:_REQUEUE_LENGTH]
-    template = msgspec.structs.replace(command, run=letters[0].run + 1, requeue=requeue, attempt=1)
     asked = () if WHOLE_LIST in images else tuple(sorted(set(images)))
+    said = {image_id: insight for command in commands for image_id, insight in command.insights.items()}
+    insights = {image_id: said[image_id] for image_id in asked if image_id in said}
+    template = msgspec.structs.replace(
+        commands[0], run=letters[0].run + 1, requeue=requeue, attempt=1, insights=insights
+    )
     return _action("requeue", letters, order, template, asked)
 
 

@@ -21,7 +21,7 @@ from bridges.translate import JobRequest, parse_job
 from schemas.bounds import check_tree
 from schemas.errors import InvalidInput
 
-DETAILS: Final = ("image_ids", "labels", "coverage", "quality_score")
+DETAILS: Final = ("image_ids", "images", "labels", "coverage", "quality_score")
 FIELDS: Final = ("pet_id", "job_id", "reason", "force", "metadata", "payload", *DETAILS)
 """What a caller may give, at every depth. How long a job waits or was tried before is not the caller's to say."""
 _COVERAGE: Final = re.compile(r"(?P<head>(?:payload\.)*)coverage\.(?P<name>.*)", re.DOTALL)

@@ -47,6 +47,11 @@ def _details() -> dict[str, Any]:
             "maxItems": MAX_IMAGES_PER_JOB,
             "description": "The images to be clustered. Without any, those that the storage service lists for the pet.",
         },
+        "images": _or_null(
+            {"type": "array", "items": _insight(), "maxItems": MAX_IMAGES_PER_JOB},
+            "What is known of single images. Those that `image_ids` does not name are asked for as well, up to "
+            f"{MAX_IMAGES_PER_JOB} in all; of what is said of an image twice, the later word counts.",
+        ),
         "labels": _or_null(
             {"type": "array", "items": _NAME, "maxItems": MAX_ITEMS}, "Votes for the name of the images' clusters."
         ),
@@ -60,6 +65,24 @@ def _details() -> dict[str, Any]:
             "Answered as `metrics.coverage`.",
         ),
         "quality_score": _or_null({"type": "number"}, "Answered as `metrics.quality_score`."),
+    }
+
+
+def _insight() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": "It counts when the image is embedded; of a known one, with `force`. Unknown keys are dropped.",
+        "required": ["image_id"],
+        "properties": {
+            "image_id": _ID,
+            "quality_score": _or_null({"type": "number", "minimum": 0, "maximum": 1}, "How good the picture is."),
+            "pose": _or_null(_NAME, "How the animal stands or lies, e.g. `frontal`."),
+            "label": _or_null(_NAME, "Votes for the name of the image's cluster, in place of the job's `labels`."),
+            "taken_at": _or_null(
+                {"type": "string", "format": "date-time", "maxLength": MAX_NAME},
+                "ISO 8601, which may be without a zone; counts where the file has no time of its own.",
+            ),
+        },
     }
 
 

@@ -10,6 +10,11 @@ SELECT jsonb_strip_nulls(jsonb_build_object(
                  jsonb_array_elements(c.command -> 'image_ids') WITH ORDINALITY AS i (image, place)
             WHERE c.cluster_job_id = j.id AND c.run = first.run AND c.attempt = 1
         ), '[]'),
+        'images', (
+            SELECT jsonb_agg(jsonb_build_object('image_id', i.key) || i.value ORDER BY c.part, i.key)
+            FROM cluster_job_commands AS c, jsonb_each(c.command -> 'insights') AS i
+            WHERE c.cluster_job_id = j.id AND c.run = first.run AND c.attempt = 1
+        ),
         'labels', first.command -> 'labels', 'coverage', first.command -> 'coverage',
         'quality_score', first.command -> 'quality_score'
     )

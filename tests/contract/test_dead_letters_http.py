@@ -16,6 +16,7 @@ from projections.dead_letters import RecordedAction, record_actions
 from schemas.commands import EmbedImages, decode_command
 from schemas.dead_letters import DeadLetterAction, action_id, decode_action
 from schemas.headers import header
+from schemas.insights import Insight
 from schemas.topics import Topics
 from tests.conftest import TEST_PARTITIONS
 from tests.contract.web_rig import Api, Reply, Stores, nowhere, serving
@@ -223,6 +224,24 @@ async def test_a_jobs_letter_stands_for_its_open_image_letters(api: Api, stores:
     assert [(each["letters"], each["commands"]) for each in data(reply)["actions"]] == [(131, 3)]
     asked = [image for each in await actions(stores) for command in each.commands for image in command.image_ids]
     assert sorted(asked) == sorted(f"i{n}" for n in range(130))
+
+
+async def test_what_is_said_of_images_is_requeued_with_them_from_all_commands_of_their_run(
+    api: Api, stores: Stores
+) -> None:
+    said = {name: Insight(quality_score=0.5, pose=name) for name in "abcde"}
+    for part, names in enumerate(("ab", "cd", "e"), start=1):
+        of_part = {name: said[name] for name in names}
+        command = EmbedImages(
+            pet_id="101", job_id="job_1", part=part, parts=3, image_ids=tuple(names), job_images=5, insights=of_part
+        )
+        about: dict[str, Any] = {"source_id": f"media.jobs/0/{part}", "payload": msgspec.json.encode(command)}
+        await write(api.pool, *(letter(name, **about) for name in names if name != "d"))
+    reply = await post(api, "/requeue", filter={}, expected_count=4, **SAID)
+    assert [each["letters"] for each in data(reply)["actions"]] == [4]
+    ((command,),) = [action.commands for action in await actions(stores)]
+    assert command.image_ids == ("a", "b", "c", "e")
+    assert command.insights == {name: said[name] for name in "abce"}
 
 
 async def test_what_a_filter_takes_of_a_run_is_one_requeue_with_one_outcome(api: Api, stores: Stores) -> None:

@@ -9,12 +9,17 @@ from schemas import codec, facts, public
 from schemas.commands import EmbedImages, decode_command, split_images
 from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
 from schemas.headers import build_headers, header
+from schemas.insights import Insight
 from schemas.topics import Topics
 from schemas.upcast import UPCASTS, upcast
 from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
-from tests.albums import Directions, embedded, image
+from tests.albums import Directions, embedded, image, measured
 
 TIME = "2026-11-21T07:49:24.600874+00:00"
+
+
+def _said(insight: dict[str, object]) -> bytes:
+    return msgspec.json.encode({"pet_id": "p", "job_id": "j", "image_ids": ["i"], "insights": {"i": insight}})
 
 
 def test_a_job_status_is_this_json() -> None:
@@ -81,6 +86,21 @@ def test_facts_survive_the_log(fact: facts.Fact) -> None:
     assert codec.fact_type(fact) == f"media.{type(fact).__name__}.v1"
 
 
+def test_images_of_which_nothing_is_said_keep_their_bytes() -> None:
+    said = Insight(quality_score=0.25, label="Walks")
+    plain = measured("i", Directions(1).near(Directions(1).new()), bytes(range(32)))
+    told = msgspec.structs.replace(plain, image_id="j", insight=said)
+    raw = codec.encode_fact(embedded([plain, told]), event_id="e", time=TIME, pet_id="101")
+    first, second = msgspec.msgpack.decode(raw)["data"]["images"]
+    assert len(first) == 9
+    assert first == msgspec.to_builtins(plain, builtin_types=[bytes])[:9]
+    assert second == ["j", *first[1:], {"quality_score": 0.25, "label": "Walks"}]
+    decoded = codec.decode_fact(raw)[1]
+    assert isinstance(decoded, facts.ImagesEmbedded)
+    assert decoded.images == (plain, told)
+    assert codec.encode_fact(decoded, event_id="e", time=TIME, pet_id="101") == raw
+
+
 def test_versions_survive_the_topic() -> None:
     version = PetVersion(
         pet_id="101",
@@ -141,6 +161,13 @@ def test_an_old_fact_is_upcast_step_by_step(monkeypatch: pytest.MonkeyPatch) -> 
         (b'{"pet_id": "p", "job_id": "j", "enqueued_at": "yesterday"}', InvalidInput, "enqueued_at"),
         (b'{"pet_id": "p", "job_id": "j", "enqueued_at": "2026-11-21T07:49:24"}', InvalidInput, "enqueued_at"),
         (msgspec.json.encode({"pet_id": "p", "job_id": "j", "image_ids": ["i"] * 65}), InvalidInput, "image_ids: "),
+        (b'{"pet_id": "p", "job_id": "j", "insights": {"i": {}}}', InvalidInput, "insights.i: is about"),
+        (b'{"pet_id": "p", "job_id": "j", "insights": {"i j": {}}}', InvalidInput, "insights: must be 1-128"),
+        (_said({"quality_score": 1.5}), InvalidInput, "insights.i.quality_score: must lie"),
+        (_said({"quality_score": "x"}), DeadLetter, r"not a command.*insights"),
+        (_said({"pose": "x" * 129}), InvalidInput, "insights.i.pose: has 129"),
+        (_said({"label": "x" * 129}), InvalidInput, "insights.i.label: has 129"),
+        (_said({"taken_at": "noon"}), InvalidInput, "insights.i.taken_at: is not"),
     ],
 )
 def test_commands_that_cannot_be_read_name_the_field(raw: bytes, error: type[DeadLetter], names: str) -> None:

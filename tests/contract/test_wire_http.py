@@ -20,6 +20,7 @@ from projections.jobs import RecordedCommand, record_commands, record_statuses
 from schemas.commands import EmbedImages
 from schemas.headers import header
 from schemas.ids import message_id
+from schemas.insights import Insight
 from schemas.public import JobStatus
 from schemas.topics import Topics
 from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
@@ -262,6 +263,14 @@ _BAD_ID = "must be 1-128 characters of A-Z a-z 0-9 . _ : -"
             _refused("value_error", '["body","payload","payload","image_ids",0]', _BAD_ID, '"?"'),
         ),
         (
+            b'{"pet_id":"1","payload":{"images":[{"image_id":"a"},{"image_id":"b","quality_score":2}]}}',
+            _refused("value_error", '["body","payload","images",1,"quality_score"]', "must lie in 0…1", "2"),
+        ),
+        (
+            b'{"pet_id":"1","payload":{"images":[{"quality_score":1}]}}',
+            _refused("value_error", '["body","payload","images",0,"image_id"]', "is required", "null"),
+        ),
+        (
             b'{"pet_id":"1","payload":{"pet_id":"2"}}',
             _refused("value_error", '["body","payload","pet_id"]', "differs from pet_id", '"2"'),
         ),
@@ -346,6 +355,7 @@ async def test_a_job_stands_in_kafka_when_it_is_accepted(api: Api, kafka: KafkaS
 
 DETAILS: dict[str, Any] = {
     "image_ids": ["a", "b"],
+    "images": [{"image_id": "b", "quality_score": 0.5, "pose": "frontal", "breed": "beagle"}, {"image_id": "c"}],
     "labels": ["Portraits"],
     "coverage": {"portrait": 0.6},
     "quality_score": 0.85,
@@ -368,7 +378,8 @@ async def test_the_details_are_taken_from_wherever_a_stream_entry_may_have_them(
     assert (await api.call("POST", "/internal/cluster-jobs", json.dumps(body).encode())).status == 202
     (record,) = await _read_jobs(kafka, api.topics)
     command = msgspec.json.decode(record.value, type=EmbedImages)
-    assert (command.image_ids, command.labels) == (("a", "b"), ("Portraits",))
+    assert (command.image_ids, command.labels) == (("a", "b", "c"), ("Portraits",))
+    assert command.insights == {"b": Insight(quality_score=0.5, pose="frontal")}
     assert (command.coverage, command.quality_score) == ({"portrait": 0.6}, 0.85)
 
 

@@ -12,6 +12,7 @@ import pytest
 from app.local.kafka import KafkaServer
 from schemas.headers import header
 from schemas.ids import message_id
+from schemas.insights import Insight
 from schemas.topics import Topics
 from tests.integration.bridge_rig import Rig, open_rig
 
@@ -63,6 +64,23 @@ async def test_every_form_of_a_job_becomes_the_same_command(rig: Rig, fields: di
         assert command.enqueued_at == "2026-11-21T07:49:24.600874+00:00"
 
 
+@pytest.mark.parametrize("form", ["nested", "flat", "fields"])
+async def test_what_a_job_says_of_its_images_stands_in_its_commands(rig: Rig, form: str) -> None:
+    images = [{"image_id": "a", "quality_score": 0.5, "pose": "frontal"}, {"image_id": "b", "label": "Walks"}]
+    job = {"pet_id": "101", "job_id": "job_1", "payload": {"image_ids": ["a"], "images": images}}
+    forms: dict[str, dict[Any, Any]] = {
+        "nested": {"payload": json.dumps({"job_id": "job_1", "pet_id": "101", "payload": job, "attempts": 0})},
+        "flat": {"payload": json.dumps(job)},
+        "fields": {"pet_id": "101", "job_id": "job_1", "image_ids": '["a"]', "images": json.dumps(images)},
+    }
+    await rig.redis.xadd(rig.stream, forms[form])
+    async with rig.running():
+        (command,) = await rig.commands(1)
+        await rig.settled()
+    assert command.image_ids == ("a", "b")
+    assert command.insights == {"a": Insight(quality_score=0.5, pose="frontal"), "b": Insight(label="Walks")}
+
+
 async def test_minimal_entry(rig: Rig) -> None:
     entry_id = await rig.add({"pet_id": "101"})
     async with rig.running():
@@ -100,6 +118,7 @@ async def test_large_job_is_split_and_keeps_its_order(rig: Rig) -> None:
         ({"payload": "{"}, "payload: is not JSON", "", "1"),
         ({"payload": b"\xff\x00"}, "payload: is not JSON", "", "1"),
         ({"pet_id": "7", "image_ids": '["a",5]'}, "image_ids[1]: must be a string", "7", "1"),
+        ({"pet_id": "7", "images": '[{"image_id":"a","pose":5}]'}, "images[0].pose: must be a string", "7", "1"),
         ({"something": "else"}, "payload: the entry has neither payload nor pet_id", "", "1"),
     ],
 )

@@ -10,15 +10,16 @@ import msgspec
 import pytest
 
 from app.dead_letters import resolution
-from app.dead_letters.resolution import LETTERS_PER_DISCARD, Order, Refused
+from app.dead_letters.resolution import LETTERS_PER_DISCARD, MAX_ACTION_BYTES, Order, Refused
 from bridges.messages import original
+from bridges.translate import MAX_ENTRY_BYTES
 from projections.dead_letter_reader import DeadLetterRow
 from schemas.bounds import MAX_ITEMS, MAX_METADATA_BYTES, MAX_TEXT
-from schemas.commands import MAX_IMAGES_PER_COMMAND, MAX_IMAGES_PER_JOB, EmbedImages, decode_command
+from schemas.commands import MAX_IMAGES_PER_COMMAND, MAX_IMAGES_PER_JOB, EmbedImages, decode_command, split_images
 from schemas.dead_letters import DeadLetterAction, action_id, decode_action
 from schemas.facts import WHOLE_LIST
 from schemas.ids import message_id
-from schemas.topics import MAX_MESSAGE_BYTES
+from schemas.insights import Insight
 
 ORDER = Order(who="ann", why="storage is back", at="2026-11-21T08:00:00.000000+00:00")
 COMMAND = EmbedImages(
@@ -39,7 +40,7 @@ def letter(name: object = "a", **more: Any) -> DeadLetterRow:
 
 
 def images(*letters: DeadLetterRow, command: EmbedImages = COMMAND) -> DeadLetterAction:
-    return resolution.requeue_images(letters, msgspec.json.encode(command), ORDER)
+    return resolution.requeue_images(letters, [msgspec.json.encode(command)], ORDER)
 
 
 def abandoned(**more: Any) -> DeadLetterRow:
@@ -67,6 +68,30 @@ def test_images_are_submitted_as_the_next_run_with_their_jobs_context() -> None:
     )  # fmt: skip
     assert decode_action(msgspec.json.encode(action)) == action
     assert decode_command(msgspec.json.encode(command)) == command
+
+
+def test_what_is_said_of_images_goes_with_them_whichever_command_they_came_in() -> None:
+    said = {name: Insight(quality_score=0.5, pose=name) for name in "abcd"}
+    one, two = (
+        msgspec.structs.replace(COMMAND, image_ids=ids, insights={name: said[name] for name in ids})
+        for ids in (("a", "b"), ("c", "d"))
+    )
+    letters = [letter("a"), letter("c"), letter("z")]
+    action = resolution.requeue_images(letters, [msgspec.json.encode(each) for each in (one, two)], ORDER)
+    (command,) = decode_action(msgspec.json.encode(action)).commands
+    assert command.insights == {"a": said["a"], "c": said["c"]}
+    action = resolution.requeue_run([fact()], [msgspec.json.encode(each) for each in (one, two)], ORDER)
+    assert action.commands[0].insights == said
+    assert decode_command(msgspec.json.encode(action.commands[0])) == action.commands[0]
+
+
+def test_what_an_entry_says_of_its_images_goes_with_each_of_its_commands() -> None:
+    told = [{"image_id": f"i{number}", "quality_score": number / 100} for number in range(70)]
+    entry = letter("e", subject="entry", source_id="streams:media/1763711364600-0", pet_id="", job_id="")
+    action = resolution.requeue_entry(entry, msgspec.json.encode({"pet_id": "101", "images": told}), ORDER)
+    found = {name: insight for command in action.commands for name, insight in command.insights.items()}
+    assert [len(command.insights) for command in action.commands] == [64, 6]
+    assert found == {f"i{number}": Insight(quality_score=number / 100) for number in range(70)}
 
 
 def test_the_next_run_follows_the_letters_run() -> None:
@@ -114,8 +139,18 @@ def test_the_largest_job_fits_one_message() -> None:
     decode_command(msgspec.json.encode(command))
     about = {"pet_id": command.pet_id, "job_id": command.job_id}
     letters = [letter(number, image_id=f"{number:0128}", **about) for number in range(MAX_IMAGES_PER_JOB)]
-    action = images(*letters, command=command)
-    assert len(msgspec.json.encode(action)) < MAX_MESSAGE_BYTES / 2
+    said = Insight(pose="\x01" * 128, taken_at="2026-05-01T09:00:00")
+    given = len(msgspec.json.encode({"image_id": "i" * 128} | msgspec.to_builtins(said)))
+    insights = dict.fromkeys([f"{number:0128}" for number in range(MAX_ENTRY_BYTES // given)], said)
+    action = resolution.requeue_images(
+        letters,
+        [
+            msgspec.json.encode(each)
+            for each in split_images(msgspec.structs.replace(command, insights=insights), [*insights])
+        ],
+        ORDER,
+    )
+    assert len(msgspec.json.encode(action)) < MAX_ACTION_BYTES
     assert sum(len(each.image_ids) for each in action.commands) == MAX_IMAGES_PER_JOB
 
 
@@ -148,7 +183,7 @@ def test_a_letter_about_the_list_of_images_asks_for_the_list_again() -> None:
 )
 def test_images_whose_command_is_of_no_use_are_refused(payload: bytes, reason: str) -> None:
     with pytest.raises(Refused, match=reason) as refused:
-        resolution.requeue_images([letter("a"), letter("b")], payload, ORDER)
+        resolution.requeue_images([letter("a"), letter("b")], [payload], ORDER)
     assert set(refused.value.letters) == {letter("a").id, letter("b").id}
 
 

@@ -23,6 +23,7 @@ from schemas.commands import EmbedImages, PurgePet, decode_command
 from schemas.errors import RetryLater
 from schemas.facts import WHOLE_LIST, EmbeddedImage, ImagesEmbedded, Quality
 from schemas.headers import RETRY_DUE, header, timestamp
+from schemas.insights import Insight
 from schemas.pet_keys import PetKey, decode_key
 from schemas.public import DeadLetterRecord
 from tests.unit.test_delivery import FakeApp, FakeMessage, abort
@@ -131,6 +132,7 @@ class Rig:
     def __init__(self, listed: tuple[str, ...] | Exception | None = None) -> None:
         self.journal: list[str] = []
         self.images: dict[str, list[Exception]] = {}
+        self.exif: dict[str, str] = {}
         self.asked: list[str] = []
         self.listed = listed
         self.acks: list[int] = []
@@ -157,7 +159,7 @@ class Rig:
         await asyncio.sleep(0)
         if self.images.get(image_id):
             raise self.images[image_id].pop(0)
-        return EmbeddedImage(image_id, b"\x00\x10" + bytes(6), Quality())
+        return EmbeddedImage(image_id, b"\x00\x10" + bytes(6), Quality(), taken_at=self.exif.get(image_id, ""))
 
     async def list_images(self, _pet_id: str) -> tuple[str, ...] | None:
         if isinstance(self.listed, Exception):
@@ -247,6 +249,26 @@ async def test_an_image_that_may_succeed_later_holds_up_no_other_and_is_retried_
     await rig.run(retry)
     assert [f.job.attempt for f in rig.facts()] == [1, 2]
     assert (rig.facts()[1].pending, rig.topics["deadletter"].values) == ((), [])
+
+
+async def test_what_is_said_of_an_image_stands_with_it_in_the_log_also_after_a_retry() -> None:
+    rig = Rig()
+    rig.images["b"] = [RetryLater("503")]
+    said = {
+        "a": Insight(quality_score=0.5, taken_at="2026-05-01T09:00:00+02:00"),
+        "b": Insight(pose="frontal", label="Portraits", taken_at="2026-05-01T09:00:00.25"),
+    }
+    rig.exif["b"] = "2020-01-01T00:00:00"
+    await rig.run(command("a", "b", "c", insights=said))
+    retry = decode_command(rig.tiers[0].values[0])
+    assert (retry.image_ids, retry.insights) == (("b",), {"b": said["b"]})
+    await rig.run(retry)
+    found = {image.image_id: (image.insight, image.taken_at) for fact in rig.facts() for image in fact.images}
+    assert found == {
+        "a": (said["a"], "2026-05-01T09:00:00"),  # the caller's time, as the clock beside the camera showed it
+        "b": (said["b"], "2020-01-01T00:00:00"),
+        "c": (None, ""),
+    }
 
 
 async def test_a_retry_is_sent_only_when_the_log_has_the_try_before() -> None:

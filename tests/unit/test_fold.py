@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.codec import decode_version, encode_fact
-from schemas.facts import Policy, PolicyChanged, ReclusterRequested
+from schemas.facts import MIXTURE_POLICY, Policy, PolicyChanged, ReclusterRequested
+from schemas.insights import Insight
 from schemas.public import ClustersUpdated, JobStatus
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import PetVersion
@@ -80,6 +81,56 @@ def test_bursts_become_clusters_with_the_sharpest_as_hero() -> None:
     assert (last.cluster_count, last.image_count, last.unclustered_count) == (4, 20, 0)
     heroes = [change.heroes for v in versions(outputs) for change in v.clusters if change.number == 0][-1]
     assert [h.score for h in heroes] == sorted((h.score for h in heroes), reverse=True)
+
+
+POLICIES = [Policy(), MIXTURE_POLICY]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["leader-merge", "mixture"])
+def test_what_a_job_says_of_an_image_names_its_cluster_also_when_it_is_folded_anew(policy: Policy) -> None:
+    """An image votes for its own label instead of its job's; the newest counts."""
+    directions = Directions(21)
+    near = directions.new()
+    photos = [image(f"i{n}", directions.near(near, 0.1)) for n in range(5)]
+    said = [Insight(label="Naps"), Insight(label="Naps"), Insight(label="Walks"), Insight(pose="frontal"), None]
+    told = [msgspec.structs.replace(photo, insight=each) for photo, each in zip(photos, said, strict=True)]
+    log = [
+        (PARTITION_FACTS_KEY.encode(), encode_fact(PolicyChanged(policy=policy), event_id="e", time=TIME, pet_id="")),
+        entry(embedded(told[:4], job_id="j1", labels=("Walks", "Portraits"))),
+        entry(embedded(photos[4:], job_id="j2", labels=("Naps",))),
+        entry(ReclusterRequested(request_id="r1")),
+    ]
+
+    def label() -> str:
+        return [change.label for version in versions(fold(log)[1]) for change in version.clusters][-1]
+
+    assert label() == "Naps"  # three of five; Walks has two
+    log.append(
+        entry(embedded([msgspec.structs.replace(told[0], insight=Insight(label="Walks"))], job_id="j3", force=True))
+    )
+    assert label() == "Walks"
+    log.append(entry(embedded([photos[2]], job_id="j4", force=True)))
+    log.append(entry(ReclusterRequested(request_id="r2")))
+    assert label() == "Walks"  # what was said of an image holds until something else is
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["leader-merge", "mixture"])
+def test_what_is_said_of_images_writes_no_byte_more_for_others(policy: Policy) -> None:
+    """Rows and messages of a log are the same whether or not images say what nobody votes by."""
+    directions = Directions(22)
+    photos = [image(f"i{n}", directions.near(directions.new(), 0.1)) for n in range(4)]
+    first = (
+        PARTITION_FACTS_KEY.encode(),
+        encode_fact(PolicyChanged(policy=policy), event_id="e", time=TIME, pet_id=""),
+    )
+    plain = fold([first, entry(embedded(photos))])
+    labelled = fold([first, entry(embedded([msgspec.structs.replace(p, insight=Insight(label="x")) for p in photos]))])
+    (row,), (wider,) = (
+        [msgspec.msgpack.decode(value) for key, value in replay.rows.items() if b"/i/" in key]
+        for replay in (plain[0], labelled[0])
+    )
+    assert len(row) == 5
+    assert (wider[:5], wider[5]) == (row, {f"i{n}": "x" for n in range(4)})
 
 
 def test_versions_have_no_gap_and_counts_agree_with_the_projected_membership() -> None:

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.insights import told
 from schemas.bounds import MAX_METADATA_BYTES, MAX_TEXT
 from schemas.codec import encode_fact
 from schemas.commands import EmbedImages, decode_command, split_images
 from schemas.errors import DeadLetter
 from schemas.facts import ImagesEmbedded, JobContext
+from schemas.insights import Insight
 from tables.replay import LogReplay
+from tests.albums import Directions, image
 from tests.fuzz import damaged, decoded_or_dead, json_values, mutations
 
 TIME: Final = "2026-11-21T00:00:00.000000+00:00"
@@ -30,7 +33,9 @@ COMMAND: Final = EmbedImages(
     metadata={"a": [1, {"b": None}]},
     enqueued_at=TIME,
     source="http",
+    insights={"b": Insight(quality_score=0.5, pose="frontal", label="Naps", taken_at="2026-05-01T09:00:00+02:00")},
 )
+VECTOR: Final = Directions(1, 8).near(Directions(2, 8).new())
 
 
 def command_stays_in_bounds(raw: bytes) -> None:
@@ -40,7 +45,7 @@ def command_stays_in_bounds(raw: bytes) -> None:
         return
     for part in split_images(command, command.image_ids):
         again = msgspec.json.encode(part)
-        assert len(again) < MAX_METADATA_BYTES + 200_000
+        assert len(again) < MAX_METADATA_BYTES + 400_000
         assert decode_command(again) == part
     job = JobContext(
         job_id=command.job_id,
@@ -55,7 +60,8 @@ def command_stays_in_bounds(raw: bytes) -> None:
         quality_score=command.quality_score,
         enqueued_at=command.enqueued_at,
     )
-    fact = ImagesEmbedded(job=job, model="m@1", dimension=8, known=command.image_ids)
+    images = tuple(told(image(name, VECTOR), insight) for name, insight in command.insights.items())
+    fact = ImagesEmbedded(job=job, model="m@1", dimension=8, images=images, known=command.image_ids)
     value = encode_fact(fact, event_id="e", time=TIME, pet_id=command.pet_id)
     replay = LogReplay(0)
     replay.apply(0, command.pet_id.encode(), value)
@@ -98,6 +104,12 @@ def test_commands_of_damaged_bytes(raw: bytes) -> None:
         (b'{"pet_id":"1","job_id":"1","run":0}', "run: must be 1 to"),
         (b'{"pet_id":"1","job_id":"1","quality_score":NaN}', "malformed"),
         (b'{"pet_id":"1","job_id":"1","quality_score":1e400}', "out of range"),
+        (
+            b'{"pet_id":"1","job_id":"1","image_ids":["a"],"insights":{"a":{"quality_score":2}}}',
+            "insights.a.quality_sc",
+        ),
+        (b'{"pet_id":"1","job_id":"1","image_ids":["a"],"insights":{"a":{"taken_at":"0"}}}', "insights.a.taken_at: is"),
+        (b'{"pet_id":"1","job_id":"1","insights":{"' + b"x" * 3_000_000 + b'":{}}}', "insights: must be 1-128"),
         (b'{"pet_id":"1","job_id":"1","labels":["' + b"x" * 3_000_000 + b'"]}', "labels[0]: has 3000000 characters"),
         (b'{"pet_id":"1","job_id":"1","reason":"' + b"x" * 3_000_000 + b'"}', "reason: has 3000000 characters"),
         (b'{"pet_id":"1","job_id":"1","metadata":{"a":"' + b"x" * 70_000 + b'"}}', "metadata: has"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.insights import told
 from schemas.bounds import MAX_TEXT
 from schemas.codec import decode_fact, decode_version, encode_fact, encode_version
 from schemas.errors import UnknownVersion
@@ -23,6 +24,7 @@ from schemas.facts import (
     Quality,
     ReclusterRequested,
 )
+from schemas.insights import Insight
 from schemas.topics import MAX_MESSAGE_BYTES, PARTITION_FACTS_KEY
 from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
 from tables.partition import in_force
@@ -48,12 +50,14 @@ VERSION: Final = PetVersion(
     unclustered_count=0,
 )
 _directions = Directions(1)
+SAID: Final = Insight(quality_score=0.5, pose="frontal", label="Naps", taken_at="2026-05-01T09:00:00")
 FACTS: Final = (
     embedded(
         [image("a", _directions.near(_directions.new())), image("b", _directions.near(_directions.new()))],
         job_id="j",
         labels=("Portraits",),
     ),
+    embedded([told(image("d", _directions.near(_directions.new())), SAID)], job_id="t"),
     ImagesEmbedded(
         job=JobContext(job_id="k"), model="m@1", dimension=8, known=("a",), failed=(FailedImage("c", "x", "y"),)
     ),
@@ -152,6 +156,14 @@ def test_each_poison_envelope_has_its_cause(change: dict[str, Any], cause: str) 
                 images=(EmbeddedImage("a", b"\x00\x10", Quality(score=float("inf"))),),
             ),
             "images[0].quality",
+        ),
+        (
+            embedded([msgspec.structs.replace(image("a", bytes(8)), insight=Insight(quality_score=float("nan")))]),
+            "images[0].insight.quality_score",
+        ),
+        (
+            embedded([msgspec.structs.replace(image("a", bytes(8)), insight=Insight(label="x" * 129))]),
+            "images[0].insight.label",
         ),
         (PolicyChanged(policy=Policy(join=float("nan"))), "policy.join"),
         (PolicyChanged(policy=Policy(min_cluster_size=0)), "policy.min_cluster_size"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.facts import UNMEASURED, Quality
+from schemas.insights import Insight
 from tables.duplicates import NEAR_BITS
 from tables.heroes import (
     ALL,
@@ -15,7 +16,6 @@ from tables.heroes import (
     MARGIN,
     PARTS,
     UNKNOWN,
-    Insight,
     candidate,
     elected,
     kept,
@@ -86,7 +86,7 @@ def test_insights_raise_a_score_and_say_so() -> None:
     plain, rated = judged(), judged(insight=Insight(quality_score=0.9))
     assert plain < judged(insight=Insight(quality_score=0.2)) < rated
     assert plain == judged(insight=Insight(pose="profile")) < judged(insight=Insight(pose="Frontal"))
-    shown = shown_parts(candidate(SHOT, 1, own_parts(GOOD, "", Insight(0.9, "frontal")), 0.8))
+    shown = shown_parts(candidate(SHOT, 1, own_parts(GOOD, "", Insight(quality_score=0.9, pose="frontal")), 0.8))
     assert (shown["insight"], shown["pose"]) == (0.9, 1.0)
 
 
@@ -107,7 +107,7 @@ def test_the_score_is_the_weighted_mean_of_its_parts() -> None:
     everything = candidate(SHOT, 1, [FULL] * (len(PARTS) - 1), 1.0)
     assert score(everything) == 1.0
     assert score(candidate(SHOT, 1, [0] * (len(PARTS) - 1), 0.0)) == 0.0
-    half = candidate(SHOT, 1, own_parts(GOOD, "2026-05-01T09:00:00", Insight(0.5, "frontal")), 0.8)
+    half = candidate(SHOT, 1, own_parts(GOOD, "2026-05-01T09:00:00", Insight(quality_score=0.5, pose="frontal")), 0.8)
     shown = shown_parts(half)
     mean = sum(part.weight * shown[part.name] for part in PARTS) / sum(part.weight for part in PARTS)
     assert score(half) == pytest.approx(mean)

@@ -9,6 +9,7 @@ import pytest
 
 from schemas import codec, facts
 from schemas.errors import DeadLetter, StopProcess
+from schemas.insights import Insight
 from schemas.pet_keys import Destroyed, PetKey, decode_key, encode_key
 from tests.albums import Directions, embedded, image
 
@@ -31,7 +32,9 @@ class Ring:
 
 
 def fact() -> facts.ImagesEmbedded:
-    album = embedded([image("a-secret-image", Directions(1).near(Directions(1).new()))], labels=("Rex at the lake",))
+    photo = image("a-secret-image", Directions(1).near(Directions(1).new()))
+    photo = msgspec.structs.replace(photo, insight=Insight(label="Rex asleep", pose="curled up", quality_score=0.5))
+    album = embedded([photo], labels=("Rex at the lake",))
     return msgspec.structs.replace(album, known=("another-secret",))
 
 
@@ -41,7 +44,14 @@ def sealed(key: PetKey = KEY, event_id: str = "e") -> bytes:
 
 def test_a_sealed_fact_tells_nothing_of_images_and_opens_with_its_key() -> None:
     raw = sealed()
-    for secret in (b"a-secret-image", b"another-secret", b"Rex", fact().images[0].vector):
+    for secret in (
+        b"a-secret-image",
+        b"another-secret",
+        b"Rex at",
+        b"Rex asleep",
+        b"curled up",
+        fact().images[0].vector,
+    ):
         assert secret not in raw
         assert secret in codec.encode_fact(fact(), event_id="e", time=TIME, pet_id="101")
     assert codec.keys_named(raw) == ("k1",)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridges.translate import JSON_FIELDS, TEXT_FIELDS, identify_entry, parse_entry, parse_job, to_commands
-from schemas.commands import EmbedImages
+from schemas.commands import EmbedImages, decode_command
 from schemas.errors import InvalidInput
+from schemas.insights import Insight
 
 ENTRY = "1700000000000-0"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -123,6 +124,47 @@ def test_repeated_images_collapse_in_order() -> None:
     assert job.image_ids == ("b", "a", "c")
 
 
+TOLD: list[dict[str, Any]] = [
+    {"image_id": "c", "quality_score": 1, "pose": "frontal", "label": "Portraits", "taken_at": "2026-05-01T09:00:00Z"},
+    {"image_id": "a", "quality_score": None, "pose": "", "label": None, "taken_at": None, "breed": "beagle"},
+    {"image_id": "d", "pose": "sitting", "label": "Naps"},
+    {"image_id": "d", "pose": None, "label": "Walks", "taken_at": "2026-05-01"},
+]
+
+
+def test_what_is_said_of_images_is_taken_with_them() -> None:
+    """Null and what is not known count as absent; of what is said twice, the later word counts."""
+    payload = {"image_ids": ["b", "a"], "images": TOLD}
+    job = parse_entry(entry({"pet_id": "1", "payload": payload}), ENTRY)
+    assert job.image_ids == ("b", "a", "c", "d")
+    assert job.insights == {
+        "c": Insight(quality_score=1.0, pose="frontal", label="Portraits", taken_at="2026-05-01T09:00:00+00:00"),
+        "d": Insight(pose="sitting", label="Walks", taken_at="2026-05-01T00:00:00"),
+    }
+    flat = {b"pet_id": b"1", b"image_ids": b'["b","a"]', b"images": json.dumps(TOLD).encode()}
+    assert parse_entry(flat, ENTRY) == job
+    no_ids = parse_entry(entry({"pet_id": "1", "images": TOLD}), ENTRY)
+    assert (no_ids.image_ids, no_ids.insights) == (("c", "a", "d"), job.insights)
+
+
+@pytest.mark.parametrize("images", [None, []])
+def test_images_of_which_nothing_is_said_ask_for_nothing(images: object) -> None:
+    job = parse_entry(entry({"pet_id": "1", "payload": {"images": images}}), ENTRY)
+    assert (job.image_ids, job.insights) == ((), {})
+
+
+def test_each_command_says_what_is_said_of_its_own_images() -> None:
+    told = [{"image_id": f"i{n}", "quality_score": n / 200} for n in range(130) if n % 2]
+    ids = [f"i{n}" for n in range(130)]
+    job = parse_entry(entry({"pet_id": "1", "job_id": "j", "image_ids": ids, "images": told}), ENTRY)
+    commands = to_commands(job, source="redis:s/1-0", now=NOW)
+    assert [len(command.image_ids) for command in commands] == [64, 64, 2]
+    for command in commands:
+        assert set(command.insights) == {image_id for image_id in command.image_ids if int(image_id[1:]) % 2}
+        assert all(insight.quality_score == int(i[1:]) / 200 for i, insight in command.insights.items())
+        assert decode_command(msgspec.json.encode(command)) == command
+
+
 @pytest.mark.parametrize(
     ("payload", "field"),
     [
@@ -134,6 +176,30 @@ def test_repeated_images_collapse_in_order() -> None:
         ({"image_ids": {"a": 1}}, "payload.image_ids"),
         ({"image_ids": None}, "payload.image_ids"),
         ({"image_ids": [str(i) for i in range(10_001)]}, "payload.image_ids"),
+        ({"images": "1"}, "payload.images"),
+        ({"images": {"1": {}}}, "payload.images"),
+        ({"images": ["1"]}, "payload.images[0]"),
+        ({"images": [{}]}, "payload.images[0].image_id"),
+        ({"images": [{"image_id": None}]}, "payload.images[0].image_id"),
+        ({"images": [{"image_id": "1"}, {"image_id": "a b"}]}, "payload.images[1].image_id"),
+        ({"images": [{"image_id": 7}]}, "payload.images[0].image_id"),
+        (
+            {"images": [*[{"image_id": "1"}] * 3, {"image_id": "1", "quality_score": 1.01}]},
+            "payload.images[3].quality_score",
+        ),
+        ({"images": [{"image_id": "1", "quality_score": -0.01}]}, "payload.images[0].quality_score"),
+        ({"images": [{"image_id": "1", "quality_score": "0.5"}]}, "payload.images[0].quality_score"),
+        ({"images": [{"image_id": "1", "quality_score": True}]}, "payload.images[0].quality_score"),
+        ({"images": [{"image_id": "1", "pose": 1}]}, "payload.images[0].pose"),
+        ({"images": [{"image_id": "1", "pose": "x" * 129}]}, "payload.images[0].pose"),
+        ({"images": [{"image_id": "1", "label": ["a"]}]}, "payload.images[0].label"),
+        ({"images": [{"image_id": "1", "label": "x" * 129}]}, "payload.images[0].label"),
+        ({"images": [{"image_id": "1", "taken_at": 1700000000}]}, "payload.images[0].taken_at"),
+        ({"images": [{"image_id": "1", "taken_at": "yesterday"}]}, "payload.images[0].taken_at"),
+        ({"images": [{"image_id": "1", "taken_at": ""}]}, "payload.images[0].taken_at"),
+        ({"images": [{"image_id": str(i)} for i in range(10_001)]}, "payload.images"),
+        ({"image_ids": ["x"], "images": [{"image_id": str(i)} for i in range(10_000)]}, "payload.images"),
+        ({"payload": {"images": [{"image_id": "?"}]}}, "payload.payload.images[0].image_id"),
         ({"labels": "Portraits"}, "payload.labels"),
         ({"labels": [1]}, "payload.labels[0]"),
         ({"labels": ["x"] * 65}, "payload.labels"),

@@ -75,7 +75,7 @@ async def test_they_are_the_same_of_an_engine_that_groups_components(pool: Any, 
         assert answer_at(rows, number, read.generation) == read, "what verify makes of the same rows"
 
 
-@pytest.mark.parametrize("seed", (1, 4))
+@pytest.mark.parametrize("seed", [1, 4])
 async def test_they_are_the_rows_of_an_engine_that_groups_components(pool: Any, seed: int) -> None:
     _, versions = folded(restless_log(seed))
     async with pool.acquire() as connection, connection.transaction():

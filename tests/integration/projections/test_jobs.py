@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from bridges.translate import parse_job
 from projections.jobs import RecordedCommand, record_commands, record_statuses
 from projections.reader import MAX_PAGE, ClusterReader, JobRow
 from schemas.commands import EmbedImages
 from schemas.errors import InvalidInput
 from schemas.headers import timestamp
+from schemas.insights import Insight
 from schemas.public import FailedImageReport, JobState, JobStatus
 from tests.integration.projections.samples import START
 
 RECEIVED = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+LOST_JOBS = (Path(__file__).parents[3] / "docs/operations/lost_jobs.sql").read_text()
 MISSING = FailedImageReport("i9", "not_found", "404 from storage")
 
 
@@ -91,6 +96,27 @@ async def test_a_job_goes_back_with_a_higher_try_until_its_run_has_ended(pool: A
     # A command that is read again behind a crash may be tried again: the run has ended, and nothing ends it once more.
     await record(pool, queued(attempt=2, seconds=5), state("processing", 6, attempt=2), queued(attempt=3, seconds=7))
     assert await job(reader) == ended
+
+
+async def test_a_job_that_a_restored_kafka_lost_says_again_what_it_said_of_its_images(pool: Any) -> None:
+    parts = [
+        queued(parts=3, image_ids=("a", "b"), insights={"b": Insight(quality_score=0.5, label="Walks")}),
+        queued(part=2, parts=3, image_ids=("c",), insights={"c": Insight(taken_at="2026-05-01T09:00:00")}),
+        queued(part=3, parts=3, image_ids=("d",)),
+    ]
+    plain = queued(job_id="job_2", parts=1, image_ids=("a",))
+    async with pool.acquire() as connection, connection.transaction():
+        await record_commands(connection, [RecordedCommand(each, RECEIVED, 0, 5) for each in (*parts, plain)])
+        await connection.execute(
+            "INSERT INTO projection_positions (projection, topic, partition, next_offset)"
+            " VALUES ('postgres', 'media.jobs', 0, 0)"
+        )
+        told, untold = [json.loads(row["job"]) for row in await connection.fetch(LOST_JOBS)]
+    job = parse_job(told, default_job_id="none")
+    assert (job.job_id, job.image_ids) == ("job_1", ("a", "b", "c", "d"))
+    assert job.insights == parts[0].insights | parts[1].insights
+    assert "images" not in untold["payload"]
+    assert parse_job(untold, default_job_id="none").image_ids == ("a",)
 
 
 HISTORY: list[EmbedImages | JobStatus] = [
