@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Set
 
 import msgspec
-import numpy as np
 
 from schemas.ids import UNCLUSTERED
 from tables import heroes
-from tables.changes import Changes, Placed, listed
+from tables.changes import Changes, listed
 from tables.membership import side
 from tables.pet import Candidate, Pet, Rated, Waiting
 from tables.vectors import MAX_WEIGHT, Floats
@@ -28,22 +27,13 @@ def offer(pet: Pet, component: int, image: Waiting, vector: Floats) -> None:
     group.heroes = heroes.kept([offered, *(each for each in group.heroes if each is not before)])
 
 
-def founders(pet: Pet, changes: Changes, fresh: Set[str]) -> None:
+def accompany(pet: Pet, component: int, vector: Floats, fresh: Set[str]) -> None:
     """Who was alone in a component that the event's images joined now has a closeness, too: to them."""
-    arrivals: dict[int, list[Placed]] = {}
-    for placed in changes.placed:
-        arrivals.setdefault(placed.component, []).append(placed)
-    for component, others in arrivals.items():
-        group = pet.groups.get(component)
-        if group is None or pet.mixture.weight(component) != len(others) + 1:
-            continue
-        alone = [each for each in group.heroes if each.image_id not in fresh]
-        closeness = None
-        if len(alone) == 1:
-            vector = pet.mixture.total(component) - np.sum([placed.vector for placed in others], axis=0)
-            closeness = _closeness(pet, component, vector)
-        if closeness is not None:
-            group.heroes = heroes.kept([heroes.beside(each, closeness) for each in alone])
+    group = pet.groups[component]
+    alone = [each for each in group.heroes if each.image_id not in fresh]
+    closeness = _closeness(pet, component, vector) if len(alone) == 1 else None
+    if closeness is not None:
+        group.heroes = heroes.kept([heroes.beside(each, closeness) for each in alone])
 
 
 def elect(pet: Pet, changes: Changes) -> None:

@@ -8,10 +8,11 @@ the others become its aliases; one that none stays with, but that is large enoug
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
@@ -136,13 +137,36 @@ def score(pet: Pet, changes: Changes, policy: Policy) -> None:
             continue
         group.members = []
         _list(pet, changes, component, image, pet.mixture.total(component), policy)
-    candidates.founders(pet, changes, fresh)
+    _score_founders(pet, changes, fresh)
     for placed in changes.placed:
         if placed.component not in pet.groups:  # it made room for another of this event
             continue
         _list(pet, changes, placed.component, placed.image, placed.vector, policy)
         _compare(pet, changes, placed)
     candidates.elect(pet, changes)
+
+
+def _score_founders(pet: Pet, changes: Changes, fresh: Set[str]) -> None:
+    """Who was alone in a component, with a score of 1, that the event's images joined has the score of its cluster now.
+
+    Its vector is what the component's sum holds beside theirs.
+    """
+    arrivals: dict[int, list[Floats]] = {}
+    for placed in changes.placed:
+        arrivals.setdefault(placed.component, []).append(placed.vector)
+    for component, vectors in arrivals.items():
+        number = pet.clusters.number(component)
+        if number == UNCLUSTERED or pet.mixture.weight(component) != len(vectors) + 1:
+            continue
+        group, vector = pet.groups[component], pet.mixture.total(component) - np.sum(vectors, axis=0)
+        value = pet.clusters.cosine(pet.mixture, number, vector)
+        candidates.accompany(pet, component, vector, fresh)
+        for member in [each for each in group.members if each.image_id not in fresh]:
+            rest = [each for each in group.members if each is not member]
+            group.members = [msgspec.structs.replace(member, score=value), *rest]
+            change = changes.members.get(member.image_id)
+            if change is not None:
+                changes.members[member.image_id] = msgspec.structs.replace(change, score=value)
 
 
 def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:

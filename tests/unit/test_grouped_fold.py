@@ -103,6 +103,21 @@ def test_a_pet_read_from_its_rows_goes_on_as_one_that_was_kept(seed: int) -> Non
     assert read.digest() == kept.digest()
 
 
+def test_who_was_alone_is_scored_once_others_lie_with_it() -> None:
+    directions = Directions(5)
+    burst = directions.new()
+    log = [entry(PolicyChanged(policy=POLICY), PARTITION_FACTS_KEY)]
+    log += [
+        entry(embedded([image(f"p{n}", directions.near(burst))], job_id=f"job_{n}")) for n in range(3)
+    ]  # one component
+    _, versions = folded(log)
+    first, second, _third = versions
+    assert [member.score for member in first.members] == [1.0]
+    scores = {member.image_id: member.score for member in second.members}
+    assert scores["p0"] == pytest.approx(scores["p1"])
+    assert 0.5 < scores["p0"] < 1
+
+
 def test_another_kind_of_engine_folds_the_album_anew() -> None:
     """The components of one mean nothing to the other; cluster numbers go on with their images."""
     log = [*restless_log(3), entry(PolicyChanged(policy=Policy(policy_id="leader")), PARTITION_FACTS_KEY)]
