@@ -27,6 +27,16 @@ RECORDED = {
         "41ca574e4aac762ab7d6d2d9de021a4c6a5033bce46022df4c1eb29c226f9842",
         "5ad2045e9e2ec8b1bcc0afe496c4ef075ed108560c3950520976275439958907",
     ),
+    # The same forty photos, folded by mixture 1.
+    "mixture-1.msgpack": (
+        "fe830f615561cd86edf2e9d63143116a1e4d0a2ca5b28956c4760ac0171a6b29",
+        "f4fa056ffed20ba462a78e43348f87dcbb53b5e178797920388eaf6b8b510a91",
+    ),
+    # Made to hold moves, merges, splits, near-duplicates, a recluster, and albums that come to leader-merge and back.
+    "mixture-1-moves.msgpack": (
+        "eddeadcb543e7fba538c7bc873875aeb11e54b7058a42583bddebc3893bed363",
+        "8ac36fcd6737a0fd02908f43608ba099b45bf76259b0eaf4009980a18a6efbc8",
+    ),
 }
 _QUALITY = 2
 """Place of the measured quality in an image's array."""
