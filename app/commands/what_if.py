@@ -75,6 +75,8 @@ def checked(options: Mapping[str, Any]) -> Request:
     except InvalidInput as error:
         raise click.UsageError(f"--policy: {error}") from None
     except OSError as error:
-        raise click.UsageError(f"--policy: {error.filename} is neither NAME=VALUE nor a file: {error.strerror}") from None
+        raise click.UsageError(
+            f"--policy: {error.filename} is neither NAME=VALUE nor a file: {error.strerror}"
+        ) from None
     page = None if options["page"] is None else Path(options["page"])
     return Request(overrides, pets, options["sample"], options["processes"], options["as_json"], page)

@@ -1,8 +1,8 @@
 """Two groupings of one pet's photos compared, and the sums of many pets. Pure. Used by `work`, `report` and `page`.
 
-    today      {a b c}   {d e}   f            Clusters are partners by the largest overlap, each of one other at most:
-                  │  ╲      │     ╲           {a b c}–{a b}, {d e}–{d e f}. A photo has moved when it does not lie in
-    what if    {a b}  c   {d e f}             the partner of its cluster: c and f. No cluster is the partner of none.
+today      {a b c}   {d e}   f            Clusters are partners by the largest overlap, each of one other at most:
+              │  ╲      │     ╲           {a b c}–{a b}, {d e}–{d e f}. A photo has moved when it does not lie in
+what if    {a b}  c   {d e f}             the partner of its cluster: c and f. No cluster is the partner of none.
 """
 
 from __future__ import annotations

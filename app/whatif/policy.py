@@ -37,7 +37,9 @@ class Overrides:
         """
         engine = self.fields.get("engine", policy.engine)
         own = ENGINE_POLICIES[engine] if engine != policy.engine else policy
-        return msgspec.structs.replace(policy, **{name: getattr(own, name) for name in _OF_AN_ENGINE} | self.fields)
+        return msgspec.structs.replace(
+            policy, **{**{name: getattr(own, name) for name in _OF_AN_ENGINE}, **self.fields}
+        )
 
     def over_fact(self, value: bytes | None) -> bytes | None:
         """A record about a whole partition; if it is a `PolicyChanged`, with these fields.

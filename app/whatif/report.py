@@ -85,7 +85,9 @@ def row(name: str, found: Difference | Totals) -> tuple[str, ...]:
 def remarks(report: Report) -> list[str]:
     """What the table does not say."""
     totals, said = report.totals, []
-    least = "" if totals.least is None else f", the ARI at the foot is the mean of the pets; the lowest {totals.least:.4f}"
+    least = (
+        "" if totals.least is None else f", the ARI at the foot is the mean of the pets; the lowest {totals.least:.4f}"
+    )
     said.append(f"{totals.pets_differing} of {totals.pets} pets differ{least}")
     if totals.pets_differing > LISTED:
         said.append(f"the {LISTED} that differ most are listed; --json names all")

@@ -71,7 +71,9 @@ async def _report(settings: Settings, request: Request, folder: Path, out: TextI
         if not pets:
             raise StopProcess("the log knows no pet")
     if pets:
-        of_partition = {number: frozenset(p for p in pets if partition_of(p, len(numbers)) == number) for number in numbers}
+        of_partition = {
+            number: frozenset(p for p in pets if partition_of(p, len(numbers)) == number) for number in numbers
+        }
         tasks = [replace(task, only=of_partition[task.partition]) for task in tasks if of_partition[task.partition]]
     done = await _work(replay, tasks, request, out, "replaying")
     differences = keep_changes((found for each in done for found in each.differences), shown)
