@@ -1,6 +1,6 @@
 """One partition of the log, in batches, from an offset up to where it ends now.
 
-Used by rebuilds (`projections.shadow`), by `projections.verify` and by `app.backup`.
+Used by rebuilds (`projections.shadow`), by `projections.verify`, by `app.whatif` and by `app.backup`.
 """
 
 from __future__ import annotations

@@ -96,6 +96,7 @@ def compare(pet_id: str, today: Album, what_if: Album) -> Difference:
     before, after = _places(today), _places(what_if)
     both = [photo for photo in before if photo in after]
     partner = _partners((before[photo], after[photo]) for photo in both)
+    follows = {NONE: NONE, **partner}  # those of a lost cluster have nowhere to stay
     taken = set(partner.values())
     pairs = [(old, partner.get(old, NONE)) for old in today.clusters]
     pairs += [(NONE, new) for new in what_if.clusters if new not in taken]
@@ -105,7 +106,7 @@ def compare(pet_id: str, today: Album, what_if: Album) -> Difference:
         pet_id=pet_id,
         ari=adjusted_rand_index((mine[photo], theirs[photo]) for photo in both) if both else None,
         photos=len(both),
-        moved=sum(partner.get(before[photo], NONE) != after[photo] for photo in both),
+        moved=sum(follows.get(before[photo]) != after[photo] for photo in both),
         clusters_today=len(today.clusters),
         clusters_what_if=len(what_if.clusters),
         made=tuple(new for old, new in pairs if old == NONE),

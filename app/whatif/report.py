@@ -18,7 +18,7 @@ from schemas.facts import Policy
 
 LISTED: Final = 50
 """Pets that the table names; JSON names all."""
-COLUMNS: Final = ("pet", "ARI", "photos", "moved", "clusters", "what if", "made", "lost", "heroes changed")
+COLUMNS: Final = ("pet", "ARI", "photos", "moved", "clusters", "what if", "made", "lost", "heroes")
 _NO_FIELD: Final = "the policy in force has these values already; earlier ones of the log may differ"
 
 
@@ -56,7 +56,8 @@ def print_report(report: Report, out: TextIO, *, as_json: bool) -> None:
         console.print(escape(sentence), soft_wrap=True)
     table, changed = Table(show_footer=True), report.changed
     for name, foot in zip(COLUMNS, row(f"{totals.pets} pets", totals), strict=True):
-        table.add_column(name, foot, overflow="fold", justify="left" if name == "pet" else "right")
+        is_pet = name == COLUMNS[0]
+        table.add_column(name, foot, overflow="fold", justify="left" if is_pet else "right", no_wrap=not is_pet)
     for each in changed[:LISTED]:
         table.add_row(*map(escape, row(each.pet_id, each)))
     console.print(table)
