@@ -1,6 +1,7 @@
 """Where consumer groups and topics stand, as the broker tells.
 
-Used by `projections.sweeper`, for one round each, by `app.backup`, `app.verify`, `app.whatif` and by rebuilds of the fold's tables.
+Used by `projections.sweeper`, for one round each, by `app.backup`, `app.verify` and `app.whatif`, and by rebuilds of
+the fold's tables.
 """
 
 from __future__ import annotations

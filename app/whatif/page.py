@@ -135,7 +135,8 @@ def _groups(change: Change) -> list[tuple[str, Shown, int]]:
 
 
 def _named(cluster: str) -> str:
-    return cluster or "no cluster"
+    """Without the pet, which stands above."""
+    return f"cluster {cluster.rpartition('-')[2]}" if cluster else "no cluster"
 
 
 def _group(title: str, shown: Shown, hidden: int, pictures: Mapping[str, bytes], missing: Mapping[str, str]) -> str:

@@ -58,7 +58,7 @@ def test_what_changes_is_shown_with_its_pictures(pet: Difference, jpeg: bytes) -
         "Made: cluster-3",
         "In no cluster",
         "to no cluster",
-        "from cluster-0",
+        "from cluster 0",
     ):
         assert shown in text
     assert "2 of 11 photos moved" in text
