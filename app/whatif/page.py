@@ -80,7 +80,7 @@ def build_page(
 
 def _table(report: Report) -> str:
     rows = [row(each.pet_id, each) for each in report.changed[:LISTED]]
-    rows.append(row(f"all {count(report.totals.pets, 'pet')}", report.totals))
+    rows.append(row("all", report.totals))
     head = "".join(f"<th>{escape(name)}</th>" for name in COLUMNS)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Final
 
 from app.compare.albums import Album
 from app.whatif.comparison import Difference, compare
@@ -22,8 +23,8 @@ from schemas.topics import PARTITION_FACTS_KEY
 from tables import partition as partition_facts
 from tables.replay import LogReplay
 
-_PARTITION: bytes = PARTITION_FACTS_KEY.encode()
-_BEFORE_THE_LOG = -1
+_PARTITION: Final = PARTITION_FACTS_KEY.encode()
+_BEFORE_THE_LOG: Final = -1
 
 
 class Fold:

@@ -55,7 +55,7 @@ def print_report(report: Report, out: TextIO, *, as_json: bool) -> None:
     for sentence in policy_lines(report.policies):
         console.print(escape(sentence), soft_wrap=True)
     table, changed = Table(show_footer=True), report.changed
-    for name, foot in zip(COLUMNS, row(f"{totals.pets} pets", totals), strict=True):
+    for name, foot in zip(COLUMNS, row("all", totals), strict=True):
         is_pet = name == COLUMNS[0]
         table.add_column(name, foot, overflow="fold", justify="left" if is_pet else "right", no_wrap=not is_pet)
     for each in changed[:LISTED]:
