@@ -13,6 +13,7 @@ from app.commands import (  # noqa: F401 - importing registers the commands
     roles,
     seed,
     verify,
+    what_if,
 )
 from app.commands.command_line import command_line
 

@@ -1,4 +1,4 @@
-"""Where a pet's messages stand. Used by `verify`, by purges and by rebuilds of one pet."""
+"""Where a pet's messages stand. Used by `verify`, `what-if`, by purges and by rebuilds of one pet."""
 
 from __future__ import annotations
 

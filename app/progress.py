@@ -1,6 +1,6 @@
 """What the operator sees of long work: a bar with rate and time left, or a JSON line a second.
 
-Used by rebuilds, `app.verify` and `app.backup`.
+Used by rebuilds, `app.verify`, `app.whatif` and `app.backup`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Works on partitions in processes side by side; what they have done comes back through a queue.
 
-Used by `app.rebuild` and `app.verify`.
+Used by `app.rebuild`, `app.verify` and `app.whatif`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The fold's rows of one partition, in a RocksDB folder: folding the log needs no memory for them and can go on later.
 
-`offset` says up to where the log has been folded into them. Used by rebuilds and by `projections.verify`.
+`offset` says up to where the log has been folded into them. Used by rebuilds, `projections.verify` and `app.whatif`.
 """
 
 from __future__ import annotations

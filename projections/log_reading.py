@@ -1,6 +1,6 @@
 """One partition of the log, in batches, from an offset up to where it ends now.
 
-Used by rebuilds (`projections.shadow`), by `projections.verify` and by `app.backup`.
+Used by rebuilds (`projections.shadow`), by `projections.verify`, by `app.whatif` and by `app.backup`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas.codec import keys_named
+from schemas.errors import StopProcess
 from schemas.pet_keys import KeyReader
 
 POLL_MS: Final = 1000
@@ -39,6 +40,13 @@ async def log_end(consumer: Any, tp: TopicPartition) -> int:
     """The next offset that the partition will give."""
     end: int = (await consumer.end_offsets([tp]))[tp]
     return end
+
+
+async def need_beginning(consumer: Any, tp: TopicPartition) -> None:
+    """Raises StopProcess when the partition lacks its first records: nothing follows from what is left."""
+    if (await consumer.beginning_offsets([tp]))[tp] > 0:
+        where = f"{tp.topic}/{tp.partition}"
+        raise StopProcess(f"{where} has lost its beginning: nothing follows from what is left")
 
 
 async def read_facts(

@@ -1,6 +1,7 @@
 """Where consumer groups and topics stand, as the broker tells.
 
-Used by `projections.sweeper`, for one round each, by `app.backup` and by rebuilds of the fold's tables.
+Used by `projections.sweeper`, for one round each, by `app.backup`, `app.verify` and `app.whatif`, and by rebuilds of
+the fold's tables.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
+
+from schemas.errors import StopProcess
 
 
 class LogOffsets:
@@ -41,6 +44,16 @@ class LogOffsets:
         """The partition numbers of a topic."""
         (described,) = await self._admin.describe_topics([topic])
         return sorted(partition["partition"] for partition in described["partitions"])
+
+    async def partitions_there(self, topic: str) -> list[int]:
+        """As `partitions`; to be asked before any consumer reads the topic, since a broker may make what is asked for.
+
+        Raises StopProcess when it is not there.
+        """
+        numbers = await self.partitions(topic)
+        if not numbers:
+            raise StopProcess(f"the topic {topic} is not there; `prepare` makes it")
+        return numbers
 
     async def committed(self, group: str, asked: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The group's next offsets; where it has committed nothing, the first that the broker still has."""

@@ -62,7 +62,7 @@ def state_of(pet: Pet, offsets: dict[int, int], segments: list[int], tail: Segme
         pet.quality_score,
         pet.aliases,
         pet.jobs,
-        sorted(offsets.items()),
+        [(component, offsets[component]) for component in sorted(offsets)],
         segments,
         tail,
     )

@@ -12,7 +12,7 @@ put again.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -51,7 +51,8 @@ class StoredPet:
     """A decoded pet and the bookkeeping of its rows.
 
     `offsets`: component → offset of its newest row. `version_row`: offset of the row that holds the current snapshot,
-    or -1. `generation`: the one in which all its pending rows were last put.
+    or -1. `generation`: the one in which all its pending rows were last put. `uses`: row → how many components have
+    their newest sums there.
     """
 
     pet: Pet
@@ -62,6 +63,10 @@ class StoredPet:
     generation: int
     version_row: int
     size: int = 0
+    uses: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.uses = Counter(self.offsets.values())
 
 
 class PetStore:
@@ -179,6 +184,7 @@ class PetStore:
         """Delete every row behind an empty head. What earlier events have sent needs no repeat: it is erased too."""
         pet_id, standing = stored.pet.pet_id, self._standing(stored, frontier)
         stored.offsets, stored.segments, stored.tail, stored.version_row = {}, [], rows.Segment(), -1
+        stored.uses.clear()
         stored.delivery = rows.Delivery([rows.Pending(offset, "pc")], [rows.Garbage(offset, offset)])
         records: list[Record] = [
             (rows.row_key(pet_id, "p", offset), rows.encode(standing)),
@@ -214,17 +220,24 @@ class PetStore:
     @staticmethod
     def _supersede(stored: StoredPet, result: Step, offset: int) -> None:
         """Point the touched components to this event's row; rows that nothing points to any more become garbage."""
-        offsets, groups = stored.offsets, stored.pet.groups
-        gone = [c for c in offsets if c not in groups] if len(offsets) > len(groups) - len(result.touched) else []
-        left = {offsets[component] for component in [*gone, *result.touched] if component in offsets}
+        offsets, groups, uses = stored.offsets, stored.pet.groups, stored.uses
+        left = {offset, stored.version_row}
+        opened = sum(component not in offsets for component in result.touched)
+        gone = [c for c in offsets if c not in groups] if len(offsets) + opened > len(groups) else []
+        for component in [*gone, *(c for c in result.touched if c in offsets)]:
+            uses[offsets[component]] -= 1
+            left.add(offsets[component])
         for component in gone:
             del offsets[component]
         # In place and rising, so that they stay in order.
         offsets.update(dict.fromkeys(sorted(result.touched), offset))
-        candidates = {*left, stored.version_row, offset} - {-1}
+        uses[offset] = len(result.touched)
         stored.version_row = stored.pet.version_offset
-        dropped = candidates - {*offsets.values(), stored.version_row}
-        stored.delivery.garbage += [rows.Garbage(row, offset) for row in sorted(dropped)]
+        unused = [row for row in sorted(left) if not uses[row]]
+        for row in unused:
+            del uses[row]
+        dropped = [row for row in unused if row not in (-1, stored.version_row)]
+        stored.delivery.garbage += [rows.Garbage(row, offset) for row in dropped]
 
     @staticmethod
     def _collect_garbage(stored: StoredPet, offset: int, frontier: int) -> list[bytes]:

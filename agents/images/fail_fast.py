@@ -1,7 +1,7 @@
 """Stops asking an image source that is away, so that a command ends in seconds instead of waiting out every time-out.
 
-Wrapped around the source by `app.roles.embed`. What is not asked for is retried later, like what failed; the embed
-agent's last try is made in any case (`asked_anyway`).
+Wrapped around the source by `app.roles.embed` and `app.whatif`. What embed does not ask for is retried later, like what
+failed; its last try is made in any case (`asked_anyway`).
 """
 
 from __future__ import annotations

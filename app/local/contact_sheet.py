@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,52 +11,17 @@ from typing import Final
 import pillow_heif
 from PIL import Image, ImageOps
 
+from app.html_page import THUMB, count, lost, page, picture, small_jpeg
 from schemas.answers import AnswerCluster, ClusterAnswer
 
 _HERO: Final = 480
-_THUMB: Final = 160
-_QUALITY: Final = 82
-
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>{title}</h1><p>{summary}</p></header>
-<main>
-{pets}
-</main>
-</body>
-</html>
-"""
 _STYLE: Final = """
-:root { color-scheme: light dark; --bg: #f6f6f4; --card: #fff; --ink: #1c1c1a; --soft: #6d6d68; --line: #e2e2dd; }
-@media (prefers-color-scheme: dark) {
-  :root { --bg: #161615; --card: #222220; --ink: #ecece8; --soft: #9c9c95; --line: #383834; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--bg); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-header, main { max-width: 1280px; margin: 0 auto; padding: 24px; }
-h1, h2, h3, p { margin: 0; }
-h1 { font-size: 26px; } h2 { font-size: 20px; } h3 { font-size: 15px; }
-header p, .facts, figcaption, .more { color: var(--soft); font-size: 13px; font-variant-numeric: tabular-nums; }
-.pet { margin-bottom: 40px; }
-.pet > .facts { margin-bottom: 12px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(320px, 100%), 1fr)); gap: 16px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; overflow: hidden; }
 .card > img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: cover; }
 .body { padding: 12px; }
 .thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(68px, 1fr)); gap: 6px; margin-top: 10px; }
 .loose .thumbs { grid-template-columns: repeat(auto-fill, minmax(110px, 1fr)); }
-figure { margin: 0; min-width: 0; }
-figure img, .lost { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 6px; }
-.lost { background: var(--line); }
-figcaption { font-size: 11px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.hero img { outline: 2px solid currentColor; outline-offset: -2px; }
 .loose { margin-top: 16px; }
 """
 
@@ -77,13 +40,13 @@ def contact_sheet(pets: Sequence[SheetPet], paths: Mapping[str, Path], *, title:
     photos = sum(pet.answer.image_count for pet in pets)
     clusters = sum(len(pet.answer.clusters) for pet in pets)
     sections = "\n".join(_section(pet, paths) for pet in pets)
-    summary = f"{_count(len(pets), 'pet')}, {_count(photos, 'photo')}, {_count(clusters, 'cluster')}"
-    return _PAGE.format(title=escape(title), style=_STYLE, summary=summary, pets=sections)
+    summary = f"{count(len(pets), 'pet')}, {count(photos, 'photo')}, {count(clusters, 'cluster')}"
+    return page(title, summary, sections, style=_STYLE)
 
 
 def _section(pet: SheetPet, paths: Mapping[str, Path]) -> str:
     answer = pet.answer
-    facts = [f"version {answer.version}", _count(answer.image_count, "photo")]
+    facts = [f"version {answer.version}", count(answer.image_count, "photo")]
     if pet.ari is not None:
         facts.append(f"ARI {pet.ari:.3f}")
     cards = "\n".join(_card(cluster, paths) for cluster in answer.clusters)
@@ -105,7 +68,7 @@ def _card(cluster: AnswerCluster, paths: Mapping[str, Path]) -> str:
     hero = _image(cluster.hero_image_id, _HERO, paths)
     return (
         f'<article class="card">{hero}<div class="body"><h3>{escape(cluster.label)}</h3>'
-        f'<p class="facts">{escape(cluster.id)} · {_count(cluster.member_count, "photo")}{spread}</p>'
+        f'<p class="facts">{escape(cluster.id)} · {count(cluster.member_count, "photo")}{spread}</p>'
         f'<div class="thumbs">{thumbs}</div>{more}</div></article>'
     )
 
@@ -120,29 +83,19 @@ def _loose(answer: ClusterAnswer, paths: Mapping[str, Path]) -> str:
 
 def _figure(image_id: str, caption: str, paths: Mapping[str, Path], *, hero: bool = False) -> str:
     mark = ' class="hero"' if hero else ""
-    return f"<figure{mark}>{_image(image_id, _THUMB, paths)}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure{mark}>{_image(image_id, THUMB, paths)}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _image(image_id: str, size: int, paths: Mapping[str, Path]) -> str:
     """The image as a small JPEG inside the page."""
-    name = escape(image_id, quote=True)
     try:
-        data = _small_jpeg(paths[image_id], size)
+        return picture(image_id, _read(paths[image_id], size))
     except (KeyError, OSError, Image.DecompressionBombError):
-        return f'<div class="lost" role="img" aria-label="{name}" title="{name}"></div>'
-    return f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" alt="{name}" title="{name}">'
+        return lost(image_id)
 
 
-def _small_jpeg(path: Path, size: int) -> bytes:
+def _read(path: Path, size: int) -> bytes:
     pillow_heif.register_heif_opener()
     with Image.open(path) as image:
         image.draft("RGB", (size, size))
-        small = ImageOps.exif_transpose(image).convert("RGB")
-    small.thumbnail((size, size))
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=_QUALITY, optimize=True)
-    return out.getvalue()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+        return small_jpeg(ImageOps.exif_transpose(image).convert("RGB"), size)

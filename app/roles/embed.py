@@ -16,12 +16,12 @@ from agents.embed_outputs import EmbedOutputs, EmbedTopics
 from agents.embedder.batcher import Batcher
 from agents.embedder.embedder import Embedder
 from agents.images.fail_fast import FailFast
-from agents.images.fsspec_source import FsspecSource, check_template
+from agents.images.fsspec_source import check_template
 from agents.images.pipeline import ImagePipeline, PipelineMetrics
 from agents.images.sources import ImageSource
-from agents.images.storage_service import StorageServiceSource, client_session
 from agents.sealing_keys import SealingKeys
 from app.faust_apps import create_app, durable_table, raw_topic
+from app.image_source import open_image_source
 from app.models import open_embedder
 from app.roles.faust_worker import pet_keys, run_faust
 from app.roles.role import Role
@@ -106,7 +106,7 @@ async def _pipeline(role: Role, embedder: Embedder) -> AsyncIterator[tuple[Image
         seconds=role.metrics.histogram(defs.INFERENCE_SECONDS),
     )
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 1), thread_name_prefix="decode") as threads:
-        async with _source(settings) as opened:
+        async with open_image_source(settings) as opened:
             source = FailFast(opened)
             await batcher.start()
             try:
@@ -129,26 +129,3 @@ async def _pipeline(role: Role, embedder: Embedder) -> AsyncIterator[tuple[Image
                 )
             finally:
                 await batcher.stop()
-
-
-@contextlib.asynccontextmanager
-async def _source(settings: Settings) -> AsyncIterator[ImageSource]:
-    """IMAGE_SOURCE when it is set, else the storage service."""
-    if settings.image_source is not None:
-        with ThreadPoolExecutor(settings.image_concurrency, thread_name_prefix="fetch") as threads:
-            yield FsspecSource(
-                settings.image_source,
-                max_bytes=settings.image_max_bytes,
-                timeout=settings.image_timeout_seconds,
-                executor=threads,
-            )
-        return
-    async with client_session(
-        connections=settings.image_concurrency, timeout=settings.image_timeout_seconds
-    ) as session:
-        yield StorageServiceSource(
-            settings.storage_service_url,
-            settings.storage_service_token.get_secret_value(),
-            max_bytes=settings.image_max_bytes,
-            session=session,
-        )

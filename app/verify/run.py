@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import time
-import uuid
-from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +14,7 @@ from app.faust_apps import changelog_topic, group_id
 from app.fold_generations import read_standing
 from app.partitions import partition_of
 from app.progress import Display, Tally
+from app.scratch import scratch
 from app.settings import Settings
 from app.verify.report import Report, print_report, write_metrics
 from app.verify.work import Job, verify_partition
@@ -43,7 +39,7 @@ async def run(settings: Settings, request: Request, out: TextIO) -> int:
     begun = time.monotonic()
     display, tally = Display(out, as_json=request.as_json, doing="verifying"), Tally()
     try:
-        with _scratch(settings.data_dir / "verify") as folder:
+        with scratch(settings.data_dir / "verify", "verification") as folder:
             jobs = [Job(settings, task) for task in await _tasks(settings, request, folder)]
             processes = request.processes or os.cpu_count() or 1
             done = await work_on_all(verify_partition, jobs, processes, display.following(tally))
@@ -72,12 +68,11 @@ async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Tas
     topics = settings.topics()
     log, versions = topics.pet_log.name, topics.pet_versions.name
     async with LogOffsets(settings.kafka_bootstrap_servers) as broker:
-        # Before any consumer asks for one: a broker may make what is asked for.
         for name in (log, versions, topics.fold_generations.name):
-            await _check_there(broker, name)
+            await broker.partitions_there(name)
         folds = (await read_standing(settings)).live.generation
         changelog = changelog_topic(settings, "fold", folds).name
-        numbers = await _check_there(broker, changelog)
+        numbers = await broker.partitions_there(changelog)
     if request.pet_id is not None:
         numbers = [partition_of(request.pet_id, len(numbers))]
     return [
@@ -92,30 +87,3 @@ async def _tasks(settings: Settings, request: Request, folder: Path) -> list[Tas
         )
         for number in numbers
     ]
-
-
-async def _check_there(broker: LogOffsets, topic: str) -> Sequence[int]:
-    """The topic's partitions."""
-    numbers = await broker.partitions(topic)
-    if not numbers:
-        raise StopProcess(f"the topic {topic} is not there; `prepare` makes it")
-    return numbers
-
-
-@contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """A folder of this run's own, removed behind it; what killed runs have left goes, too."""
-    parent.mkdir(parents=True, exist_ok=True)
-    with (parent / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StopProcess(f"another verification is under way in {parent}") from None
-        for left in parent.iterdir():
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-        folder = parent / uuid.uuid4().hex
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)

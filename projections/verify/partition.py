@@ -27,7 +27,7 @@ from aiokafka import TopicPartition
 
 from projections.cache import AnswerCache
 from projections.fold_state import FoldState, forget
-from projections.log_reading import log_end, read, read_facts
+from projections.log_reading import log_end, need_beginning, read, read_facts
 from projections.made_up import is_made_up
 from projections.offsets import LogOffsets
 from projections.shadow.runs import Mark
@@ -38,7 +38,6 @@ from projections.verify.frontier import Settled
 from projections.verify.outcome import Seen, Task, Verified, is_same
 from projections.verify.pets import PetCheck
 from projections.verify.reading import pets_of_partition
-from schemas.errors import StopProcess
 from schemas.headers import header
 from schemas.pet_keys import KeyReader
 from schemas.topics import PARTITION_FACTS_KEY
@@ -77,9 +76,7 @@ class PartitionCheck:
 
     async def run(self) -> Verified:
         """Look, and look again at what differs. Raises UnknownVersion, StopProcess for a log without its beginning."""
-        if (await self._consumer.beginning_offsets([self._log]))[self._log] > 0:
-            where = f"{self._log.topic}/{self._log.partition}"
-            raise StopProcess(f"{where} has lost its beginning: nothing follows from what is left")
+        await need_beginning(self._consumer, self._log)
         forget(self._task.folder)
         copied = FoldState(self._task.folder / "table")
         try:
