@@ -7,39 +7,27 @@ there on applying it never fails. Called by tables.store (live) and tables.repla
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from schemas.errors import DeadLetter
 from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, PetPurged, Policy, ReclusterRequested
-from schemas.ids import UNCLUSTERED
 from tables import jobs
 from tables.changes import (
     Changes,
-    Placed,
     Position,
-    absorb,
-    change_of,
-    listed,
-    member_limit,
-    promote,
-    rescore_founder,
 )
-from tables.duplicates import recognise
-from tables.engines import LOOSE, engine_of
-from tables.grouping import has_grown, score, settle
+from tables.engines import engine_of
 from tables.heroes import rated_of
-from tables.mixture import Mixture
 from tables.outputs import Output, snapshot, updated_output, version_output
-from tables.pet import Group, Pet, Rated, Waiting, waiting_of
+from tables.pet import Pet, Rated, Waiting, waiting_of
+from tables.placing import group_touched, place, shortlist
 from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage, image_row
-from tables.vectors import dequantize, is_unit
+from tables.vectors import is_unit
 from tables.version_message import build_version
 
 History = Callable[[], Iterable[ImageRow]]
@@ -99,7 +87,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
     if pet.model == result.model:
         pet.grouped = grouped
     if not changes.reclustered and result.model == pet.model:
-        _shortlist(pet, changes, fact.images, at.policy)
+        shortlist(pet, changes, fact.images, at.policy)
     for image in fact.images:
         known = (result.model, image.image_id) in pet.folded
         if known and not replaces:
@@ -111,7 +99,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         if not known:
             pet.folded.add((result.model, image.image_id))
             result.folded.append(image.image_id)
-    _group(pet, changes, at.policy)
+    group_touched(pet, changes, at.policy)
     if changes.placed:
         row = msgspec.structs.replace(row, images=[_scored(image, changes) for image in row.images])
     before = jobs.settle(pet, fact, result.model, placed=len(result.folded))
@@ -179,105 +167,10 @@ def _place(pet: Pet, changes: Changes, image: EmbeddedImage, labels: list[str], 
     return _kept(waiting, image.vector, component)
 
 
-def place(
-    pet: Pet, changes: Changes, image: Waiting, vector: bytes, votes: dict[str, int], policy: Policy
-) -> tuple[Waiting, int]:
-    """Put one image into the mixture and its group; returns it with its score, and its component (or LOOSE)."""
-    values = dequantize(vector)
-    if not len(pet.mixture) and pet.mixture.dimension != len(values):
-        pet.mixture = Mixture(len(values))
-    engine = engine_of(policy)
-    likely = changes.likely.get(image.image_id)
-    if likely is not None:  # what the event itself has opened was not there to be chosen
-        opened = pet.mixture.ids[bisect_left(pet.mixture.ids, changes.first_opened) :]
-        likely = [*(component for component in likely if component in pet.groups), *opened]
-    done = engine.place(pet.mixture, pet.clusters, values, pet.next_component, policy, likely)
-    runner_up = UNCLUSTERED if done.runner_up is None else pet.clusters.number(done.runner_up)
-    if done.evicted is not None:
-        pet.drop(done.evicted)
-        changes.touched.discard(done.evicted)
-        changes.near.discard(done.evicted)
-    image = msgspec.structs.replace(image, score=done.score)
-    pet.unclustered_count += 1
-    if done.joined == LOOSE:
-        changes.members[image.image_id] = change_of(image, UNCLUSTERED, "opened", runner_up, done.runner_up_score)
-        return image, LOOSE
-    if done.opened:
-        pet.next_component += 1
-        pet.groups[done.joined] = Group()
-    if done.founder_score is not None:
-        rescore_founder(pet.groups[done.joined], done.founder_score)
-    for merge in done.merges:
-        absorb(pet, changes, merge, policy)
-    pet.clusters.grew(done.component, values)
-    group = pet.groups[done.component]
-    group.waiting.append(image)
-    group.vote(votes)
-    changes.touched.add(done.component)
-    changes.members[image.image_id] = change_of(
-        image, UNCLUSTERED, "opened" if done.opened else "joined", runner_up, done.runner_up_score
-    )
-    if engine.regroup is None:
-        group.list_members([listed(image)], member_limit(policy))
-        group.offer_heroes([listed(image)])
-        _number(pet, changes, done.component, policy)
-    else:
-        group.looks, duplicate_of = recognise(group.looks, image.image_id, image.phash)
-        if duplicate_of:
-            changes.duplicates[image.image_id] = duplicate_of
-        pet.unclustered_count -= group.number != UNCLUSTERED
-        changes.placed.append(Placed(image, done.component, values, done.seen))
-        changes.near.update(done.near)
-    return image, done.component
-
-
-def _shortlist(pet: Pet, changes: Changes, images: Sequence[EmbeddedImage], policy: Policy) -> None:
-    """Before an event's images, for engines that need not look at every component."""
-    engine = engine_of(policy)
-    if not engine.candidates or not images:
-        return
-    vectors = np.stack([dequantize(image.vector) for image in images])
-    lists = pet.mixture.shortlists(vectors, engine.candidates)
-    if lists is not None:
-        changes.first_opened = pet.next_component
-        changes.likely = {image.image_id: likely for image, likely in zip(images, lists, strict=True)}
-
-
-def _group(pet: Pet, changes: Changes, policy: Policy) -> None:
-    """Behind an event's images, for engines that regroup: group anew what they touched, and score them."""
-    engine = engine_of(policy)
-    if engine.regroup is None or not changes.placed:
-        return
-    if has_grown(pet.image_count - len(changes.placed), pet.image_count):
-        group_all(pet, changes, policy)
-        return
-    settle(pet, changes, engine.regroup(pet.mixture, pet.clusters, changes.touched, changes.near, policy), policy)
-    score(pet, changes, policy)
-
-
-def group_all(pet: Pet, changes: Changes, policy: Policy) -> None:
-    """As `_group`, of all components: of an album that has grown, or that is folded anew."""
-    engine = engine_of(policy)
-    if engine.regroup_all is not None and changes.placed:
-        settle(pet, changes, engine.regroup_all(pet.mixture, policy), policy)
-        score(pet, changes, policy)
-
-
 def _scored(image: PlacedImage, changes: Changes) -> PlacedImage:
     """The image with the score that it was given once the clusters stood."""
     change = changes.members.get(image.image_id)
     return image if change is None else msgspec.structs.replace(image, score=change.score)
-
-
-def _number(pet: Pet, changes: Changes, component: int, policy: Policy) -> None:
-    """Make a component a cluster once it is large enough, and move who waited into it."""
-    group = pet.groups[component]
-    if group.number == UNCLUSTERED:
-        if pet.mixture.count(component) < policy.min_cluster_size:
-            return
-        pet.assign(component, pet.next_cluster)
-        pet.next_cluster += 1
-    promote(pet, changes, group)
 
 
 def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: History) -> ImageRow:
@@ -285,8 +178,10 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     lie.
     """
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
-    done, lies = recluster(pet, album, at.policy, place, group_all)
-    changes.members, changes.touched, changes.merged = done.members, done.touched, done.merged
+    done, lies = recluster(pet, album, at.policy)
+    changes.members, changes.touched = done.members, done.touched
+    # What ended before the album was folded anew has ended all the same; leader-merge 1 is frozen without it.
+    changes.merged = changes.merged | done.merged if pet.grouped else done.merged
     changes.component_of, changes.memberships = done.component_of, done.memberships
     changes.duplicates, changes.reclustered = done.duplicates, True
     return msgspec.structs.replace(row, merges=[], recluster=lies)

@@ -7,7 +7,7 @@ photo that merely arrives.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,10 +18,8 @@ from tables.changes import Changes, change_of
 from tables.clusters import Clusters
 from tables.mixture import Mixture
 from tables.pet import Group, Pet, Rated, Waiting
+from tables.placing import group_all, place
 from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage
-
-Place = Callable[[Pet, Changes, Waiting, bytes, dict[str, int], Policy], tuple[Waiting, int]]
-GroupAll = Callable[[Pet, Changes, Policy], None]
 
 
 @dataclass
@@ -65,9 +63,7 @@ class Album:
         return UNCLUSTERED if group is None else group.number
 
 
-def recluster(
-    pet: Pet, album: Album, policy: Policy, place: Place, group_all: GroupAll
-) -> tuple[Changes, list[tuple[str, int]]]:
+def recluster(pet: Pet, album: Album, policy: Policy) -> tuple[Changes, list[tuple[str, int]]]:
     """Fold `album` into a new mixture of `pet`, in place. Returns the changes and where each image lies now.
 
     A new component takes over the old number with which it shares most images, each number once; others get new

@@ -35,7 +35,8 @@ def restless_log(seed: int, events: int = 40, policy: Policy = POLICY) -> list[E
             spread = float(random.choice([0.1, 0.3, 0.6]))
             photos.append(image(f"img_{made}", directions.near(burst, spread), float(random.random())))
             made += 1
-        log.append(entry(embedded(photos, job_id=f"job_{event}")))
+        again = event % 13 == 12  # a forced job: the album is folded anew behind its images
+        log.append(entry(embedded(photos, job_id=f"job_{event}", force=again)))
         if event == events // 2:
             log.append(entry(ReclusterRequested(request_id="again")))
     return log
