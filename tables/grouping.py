@@ -89,10 +89,12 @@ def _move(pet: Pet, changes: Changes, component: int, before: int, number: int) 
     changes.touched.add(component)
     changes.clusters.update((before, number))
     pet.assign(component, number)
-    if before != UNCLUSTERED and number != UNCLUSTERED:
+    if UNCLUSTERED in (before, number):
+        pet.unclustered_count += count if number == UNCLUSTERED else -count
+    # Who waits is told one by one. Of others, as where the policy has become stricter, only the component is known.
+    if UNCLUSTERED not in (before, number) or len(group.waiting) != count:
         changes.moves.append((component, before, number))
         return
-    pet.unclustered_count += count if number == UNCLUSTERED else -count
     rule = "left" if number == UNCLUSTERED else "joined"
     for image in group.waiting:
         change = changes.members.get(image.image_id) or change_of(image, number, rule)

@@ -104,6 +104,27 @@ def test_a_pet_read_from_its_rows_goes_on_as_one_that_was_kept(seed: int) -> Non
     assert read.digest() == kept.digest()
 
 
+def test_a_stricter_policy_dissolves_what_is_too_small_for_it() -> None:
+    """What no longer waits, because it was a cluster, is known by its component only."""
+    directions = Directions(5)
+    burst = directions.new()
+    photos = [entry(embedded([image(f"p{n}", directions.near(burst))], job_id=f"job_{n}")) for n in range(4)]
+    strict, lenient = (
+        entry(PolicyChanged(policy=msgspec.structs.replace(POLICY, min_cluster_size=least)), PARTITION_FACTS_KEY)
+        for least in (5, 2)
+    )
+    for log, clusters in (
+        ([lenient, *photos[:2]], {0}),
+        ([lenient, *photos[:2], strict, photos[2]], {UNCLUSTERED}),
+        ([lenient, *photos[:2], strict, photos[2], lenient, photos[3]], {1}),
+    ):
+        replay, versions = folded(log)
+        held = {row[1]: row[3] for row in all_rows(versions)["cluster_members"] if row[7] is None}
+        assert held == lies(replay)
+        assert set(held.values()) == clusters
+        assert replay.store.pet("pet_1").unclustered_count == sum(number == UNCLUSTERED for number in held.values())
+
+
 def test_who_was_alone_is_scored_once_others_lie_with_it() -> None:
     directions = Directions(5)
     burst = directions.new()
