@@ -14,6 +14,7 @@ import msgspec
 
 from projections.answers import build_answer
 from projections.bulk_rows import COLUMNS, Row
+from projections.members import decode_placed_by
 from schemas.answers import ClusterAnswer
 from schemas.ids import UNCLUSTERED
 
@@ -36,7 +37,7 @@ def answer_at(rows: dict[str, list[Row]], version: int, generation: int) -> Clus
             each["cluster_number"],
             each["label"],
             each["member_count"],
-            [(m["image_id"], m["score"]) for m in _best(members[each["cluster_number"]], made["max_cluster_size"])],
+            [_member(m) for m in _best(members[each["cluster_number"]], made["max_cluster_size"])],
             [_hero(h) for h in heroes[each["cluster_number"]]],
         )
         for each in summaries
@@ -52,6 +53,10 @@ def answer_at(rows: dict[str, list[Row]], version: int, generation: int) -> Clus
     }
     assert isinstance(made["updated_at"], datetime)
     return build_answer(built)
+
+
+def _member(row: dict[str, Any]) -> tuple[str, float, str | None]:
+    return row["image_id"], row["score"], decode_placed_by(row["metadata"]).duplicate_of or None
 
 
 def _hero(row: dict[str, Any]) -> tuple[str, int, float, msgspec.Raw | None]:
