@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import chain
 
 from tables.heroes import ranked
@@ -21,6 +23,15 @@ class Face:
     tightness: float
     members: list[Listed]
     heroes: list[Listed]
+
+
+FaceOf = Callable[[int], Face]
+"""The face of a cluster by its number, made once for all that an event sends."""
+
+
+def faces_of(pet: Pet) -> FaceOf:
+    """The faces of a pet's clusters as they stand."""
+    return cache(partial(face_of, pet))
 
 
 def face_of(pet: Pet, number: int) -> Face:

@@ -20,6 +20,7 @@ from tables.changes import (
     Position,
 )
 from tables.engines import engine_of
+from tables.faces import faces_of
 from tables.heroes import rated_of
 from tables.outputs import Output, snapshot, updated_output, version_output
 from tables.pet import Pet, Rated, Waiting, waiting_of
@@ -208,6 +209,7 @@ def _make_version(pet: Pet, changes: Changes, job: JobContext, at: Position, res
     pet.version_offset = at.offset
     if job.coverage or job.quality_score is not None:
         pet.coverage, pet.quality_score = job.coverage, job.quality_score
-    pet.snapshot = snapshot(pet, at.policy, changes.touched, job_id=job.job_id, time=at.time)
-    result.outputs.append(version_output(build_version(pet, changes, job, at)))
+    face = faces_of(pet)
+    pet.snapshot = snapshot(pet, face, at.policy, changes.touched, job_id=job.job_id, time=at.time)
+    result.outputs.append(version_output(build_version(pet, face, changes, job, at)))
     result.outputs.append(updated_output(pet.pet_id, pet.version, pet.snapshot))

@@ -17,7 +17,7 @@ from schemas.facts import Policy
 from schemas.ids import cluster_id, message_id
 from schemas.pet_keys import PET_KEY_TYPE, PetKey, decode_key, encode_key
 from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
-from tables.faces import Face, face_of
+from tables.faces import Face, FaceOf
 from tables.pet import Listed, Pet
 
 Channel = Literal["versions", "updated", "status", "deadletter", "keys"]
@@ -78,7 +78,7 @@ def dead_letter_output(record: public.DeadLetterRecord) -> Output:
     return Output("deadletter", public.DEAD_LETTER_TYPE, identity, _json.encode(record))
 
 
-def snapshot(pet: Pet, policy: Policy, changed: Iterable[int], *, job_id: str, time: str) -> bytes:
+def snapshot(pet: Pet, face: FaceOf, policy: Policy, changed: Iterable[int], *, job_id: str, time: str) -> bytes:
     """The value on `media.clusters.updated`: bounded, changed clusters first, then the largest.
 
     `changed`: components that this version touched; their members are listed until the policy's bound is reached.
@@ -93,10 +93,10 @@ def snapshot(pet: Pet, policy: Policy, changed: Iterable[int], *, job_id: str, t
     )[:limit]
     room, faces = policy.max_snapshot_members, []
     for number in shown:
-        face = face_of(pet, number)
-        members = face.members[: min(room, policy.max_cluster_size)] if number in touched else []
+        shown_face = face(number)
+        members = shown_face.members[: min(room, policy.max_cluster_size)] if number in touched else []
         room -= len(members)
-        faces.append(_snapshot_cluster(pet, face, members))
+        faces.append(_snapshot_cluster(pet, shown_face, members))
     message = public.ClustersUpdated(
         pet_id=pet.pet_id,
         version=pet.version,

@@ -21,18 +21,18 @@ from schemas.versions import (
 )
 from tables.changes import Changes, Position
 from tables.engines import engine_of
-from tables.faces import Face, face_of
+from tables.faces import Face, FaceOf
 from tables.heroes import score, shown_parts
 from tables.pet import HEROES_SHOWN, Candidate, Listed, Pet
 
 
-def build_version(pet: Pet, changes: Changes, job: JobContext, at: Position) -> PetVersion:
+def build_version(pet: Pet, face: FaceOf, changes: Changes, job: JobContext, at: Position) -> PetVersion:
     """The message for the version that `pet` has just reached."""
     members = tuple(
         msgspec.structs.replace(m, cluster=_successor(changes, m.cluster)) for m in changes.members.values()
     )
     numbers = {pet.clusters.number(component) for component in changes.touched} | changes.clusters
-    standing = [_cluster_change(face_of(pet, number)) for number in numbers if number in pet.clusters]
+    standing = [_cluster_change(face(number)) for number in numbers if number in pet.clusters]
     ended = [ClusterChange(gone, "", 0, 0.0, (), _successor(changes, gone)) for gone in changes.merged]
     version = PetVersion(
         pet_id=pet.pet_id,
