@@ -11,6 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from schemas import facts
 from schemas.bounds import MAX_NAME, MAX_TEXT, check_integer, check_items, check_text
 from schemas.errors import InvalidInput
@@ -82,7 +84,7 @@ def _job(job: facts.JobContext) -> None:
 def _image(image: facts.EmbeddedImage, field: str) -> None:
     check_id(image.image_id, f"{field}.image_id")
     quality = image.quality
-    for part in (quality.score, quality.sharpness, quality.exposure, quality.contrast, quality.resolution):
+    for part in msgspec.structs.astuple(quality):
         _finite(part, f"{field}.quality")
     check_integer(image.phash, f"{field}.phash", 0, (1 << 64) - 1)
     check_integer(image.width, f"{field}.width", 0)

@@ -21,8 +21,9 @@ class MemberChange(msgspec.Struct, frozen=True, array_like=True):
     """An image and the cluster it lies in from this version on.
 
     `cluster`: the cluster's number, -1 (`schemas.ids.UNCLUSTERED`) for none. `score`: cosine to the cluster's direction
-    when recorded, 1.0 alone. `rule`: what placed it: ``opened``, ``joined``, ``reclustered``, ``removed`` (no longer
-    in the album; `cluster` is then -1 and the image's row ends). `runner_up`: number of the next-best cluster or -1.
+    when recorded, 1.0 alone. `rule`: what placed it: ``opened``, ``joined``, ``left`` (its cluster came apart),
+    ``reclustered``, ``removed`` (no longer in the album; `cluster` is then -1 and the image's row ends). `runner_up`:
+    number of the next-best cluster or -1.
     """
 
     image_id: str

@@ -16,11 +16,12 @@ from tables.vectors import MAX_WEIGHT, SCALE, Floats
 
 @dataclass
 class ClusterSum:
-    """Sum S of a cluster's components, shape (d,), how many vectors it holds, and S·S."""
+    """Sum S of a cluster's components, shape (d,), how many vectors it holds, and S·S. `whole`: of all components."""
 
     weight: int
     total: Floats
     square: float
+    whole: bool = True
 
 
 class Clusters:
@@ -71,7 +72,7 @@ class Clusters:
         known = self._sums.get(number)
         if known is None:
             return
-        if known.weight < MAX_WEIGHT:
+        if known.whole and known.weight < MAX_WEIGHT:
             self._sums[number] = _made(known.weight + 1, known.total + vector)
         else:
             del self._sums[number]
@@ -106,6 +107,8 @@ class Clusters:
     def cosine(self, mixture: Mixture, number: int, vector: Floats) -> float:
         """Cosine of `vector`, shape (d,), to the cluster's direction, at most 1."""
         found = self.sum(mixture, number)
+        if not found.square:  # opposite vectors: no direction
+            return 0.0
         return min(1.0, float(found.total @ vector) / (sqrt(found.square) * sqrt(float(vector @ vector))))
 
     def _forget(self, number: int) -> None:
@@ -121,8 +124,9 @@ def sum_of(mixture: Mixture, components: Sequence[int]) -> ClusterSum:
         if weight + more <= MAX_WEIGHT:
             weight += more
             taken.append(component)
-    return _made(weight, mixture.totals(taken).sum(axis=0) if len(taken) > 1 else mixture.total(taken[0]))
+    total = mixture.totals(taken).sum(axis=0) if len(taken) > 1 else mixture.total(taken[0])
+    return _made(weight, total, whole=len(taken) == len(components))
 
 
-def _made(weight: int, total: Floats) -> ClusterSum:
-    return ClusterSum(weight, total, float(total @ total))
+def _made(weight: int, total: Floats, *, whole: bool = True) -> ClusterSum:
+    return ClusterSum(weight, total, float(total @ total), whole)

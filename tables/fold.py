@@ -76,7 +76,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
     result = Step(model=pet.model_index(fact.model))
     in_force = pet.model_index(promoted) if promoted else (pet.model if pet.model >= 0 else result.model)
     replaces = fact.job.force and jobs.is_unsettled(pet, fact)
-    row, changes = image_row(result.model, fact), Changes()
+    row, changes, images_before = image_row(result.model, fact), Changes(), pet.image_count
     switched = in_force == result.model and pet.model != in_force
     if switched and pet.model >= 0:
         changes.reclustered = True
@@ -100,7 +100,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         if not known:
             pet.folded.add((result.model, image.image_id))
             result.folded.append(image.image_id)
-    group_touched(pet, changes, at.policy)
+    group_touched(pet, changes, images_before, at.policy)
     if changes.placed:
         row = msgspec.structs.replace(row, images=[_scored(image, changes) for image in row.images])
     before = jobs.settle(pet, fact, result.model, placed=len(result.folded))
@@ -152,7 +152,7 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
     if pet.model < 0 or fact.request_id in pet.ended:
         pet.last_offset = at.offset  # else a repeat of it would not be known for one
         return result
-    pet.grouped = engine_of(at.policy).regroup is not None
+    engine_of(at.policy)
     result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history)
     result.ended.append(fact.request_id)
     pet.ended.add(fact.request_id)
@@ -178,6 +178,7 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     """Fold the whole album with the event's own images, into `changes`. Returns the event's row, which says where all
     lie.
     """
+    pet.grouped = engine_of(at.policy).regroup is not None
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
     done, lies = recluster(pet, album, at.policy)
     changes.members, changes.touched = done.members, done.touched
@@ -185,6 +186,7 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     changes.merged = changes.merged | done.merged if pet.grouped else done.merged
     changes.component_of, changes.memberships = done.component_of, done.memberships
     changes.duplicates, changes.reclustered = done.duplicates, True
+    changes.moves, changes.clusters, changes.begun = [], set(), {}  # every image is named
     return msgspec.structs.replace(row, merges=[], recluster=lies)
 
 

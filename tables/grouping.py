@@ -19,7 +19,7 @@ from schemas.ids import UNCLUSTERED
 from tables import candidates
 from tables.changes import Changes, Placed, change_of, listed, member_limit
 from tables.membership import membership, side
-from tables.pet import Group, Pet, Waiting
+from tables.pet import Group, Pet, Rated, Waiting
 from tables.vectors import MAX_WEIGHT, Floats
 
 FIRST_GROWTH: Final = 16
@@ -100,6 +100,8 @@ def _move(pet: Pet, changes: Changes, component: int, before: int, number: int) 
         change = changes.members.get(image.image_id) or change_of(image, number, rule)
         changes.members[image.image_id] = msgspec.structs.replace(change, cluster=number)
         changes.component_of[image.image_id] = component
+        if isinstance(image, Rated) and image.duplicate_of:
+            changes.duplicates[image.image_id] = image.duplicate_of
 
 
 def _end(
@@ -120,8 +122,10 @@ def _end(
 
 def _wait(pet: Pet, changes: Changes, group: Group, component: int, policy: Policy) -> None:
     """Only what may become too small for a cluster keeps what its images' rows would need."""
-    if group.number != UNCLUSTERED and pet.mixture.count(component) >= policy.min_cluster_size:
+    enough = group.number != UNCLUSTERED and pet.mixture.count(component) >= policy.min_cluster_size
+    if enough and group.waiting:
         group.waiting = []
+        changes.touched.add(component)
 
 
 def score(pet: Pet, changes: Changes, policy: Policy) -> None:
@@ -164,11 +168,12 @@ def _score_founders(pet: Pet, changes: Changes, fresh: Set[str]) -> None:
         value = pet.clusters.cosine(pet.mixture, number, vector)
         candidates.accompany(pet, component, vector, fresh)
         for member in [each for each in group.members if each.image_id not in fresh]:
+            change = changes.members.get(member.image_id)
+            if change is None:  # in a cluster before: what is recorded of it stays
+                continue
             rest = [each for each in group.members if each is not member]
             group.members = [msgspec.structs.replace(member, score=value), *rest]
-            change = changes.members.get(member.image_id)
-            if change is not None:
-                changes.members[member.image_id] = msgspec.structs.replace(change, score=value)
+            changes.members[member.image_id] = msgspec.structs.replace(change, score=value)
 
 
 def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:

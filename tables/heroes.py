@@ -178,4 +178,4 @@ def _worth(parts: Sequence[int]) -> int:
 
 def _thousandths(value: float) -> int:
     """Whole thousandths of 0…1, UNKNOWN below 0."""
-    return UNKNOWN if not value >= 0 else min(round(value * FULL), FULL)
+    return UNKNOWN if not value >= 0 else round(min(value, 1.0) * FULL)

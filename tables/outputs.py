@@ -86,7 +86,8 @@ def snapshot(pet: Pet, face: FaceOf, policy: Policy, changed: Iterable[int], *, 
     clusters = pet.clusters
     touched = {clusters.number(component) for component in changed}
     limit, counts = policy.max_snapshot_clusters, clusters.counts(pet.mixture)
-    least = nlargest(limit, counts.values())[-1] if counts else 0  # so that hundreds of small ones are not sorted
+    # So that hundreds of small ones are not sorted.
+    least = nlargest(limit, counts.values())[-1] if counts and limit else 0
     large = [number for number, count in counts.items() if count >= least]
     shown = sorted(
         {*large, *(touched & clusters.numbers())}, key=lambda number: (number not in touched, -counts[number], number)

@@ -66,9 +66,12 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Rated(Waiting, frozen=True, array_like=True):
-    """The same by engines that group components. `parts`: the image's own, of its score as a hero (tables.heroes)."""
+    """The same by engines that group components. `parts`: the image's own, of its score as a hero (tables.heroes).
+    `duplicate_of`: the image whose near-duplicate it is, empty for none.
+    """
 
     parts: tuple[int, ...] = ()
+    duplicate_of: str = ""
 
 
 class Look(msgspec.Struct, frozen=True, array_like=True):

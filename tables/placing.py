@@ -19,7 +19,7 @@ from tables.duplicates import recognise
 from tables.engines import LOOSE, engine_of
 from tables.grouping import has_grown, score, settle
 from tables.mixture import Mixture
-from tables.pet import Group, Pet, Waiting
+from tables.pet import Group, Pet, Rated, Waiting
 from tables.vectors import dequantize
 
 
@@ -67,6 +67,11 @@ def place(
         absorb(pet, changes, merge, policy)
     pet.clusters.grew(done.component, values)
     group = pet.groups[done.component]
+    if engine.regroup is not None:
+        group.looks, duplicate_of = recognise(group.looks, image.image_id, image.phash)
+        if duplicate_of and isinstance(image, Rated):
+            image = msgspec.structs.replace(image, duplicate_of=duplicate_of)
+            changes.duplicates[image.image_id] = duplicate_of
     group.waiting.append(image)
     group.vote(votes)
     changes.touched.add(done.component)
@@ -78,21 +83,18 @@ def place(
         group.offer_heroes([listed(image)])
         _number(pet, changes, done.component, policy)
     else:
-        group.looks, duplicate_of = recognise(group.looks, image.image_id, image.phash)
-        if duplicate_of:
-            changes.duplicates[image.image_id] = duplicate_of
         pet.unclustered_count -= group.number != UNCLUSTERED
         changes.placed.append(Placed(image, done.component, values, done.seen))
         changes.near.update(done.near)
     return image, done.component
 
 
-def group_touched(pet: Pet, changes: Changes, policy: Policy) -> None:
+def group_touched(pet: Pet, changes: Changes, before: int, policy: Policy) -> None:
     """Behind an event's images, for engines that regroup: group anew what they touched, and score them."""
     engine = engine_of(policy)
     if engine.regroup is None or not changes.placed:
         return
-    if has_grown(pet.image_count - len(changes.placed), pet.image_count):
+    if has_grown(before, pet.image_count):
         group_all(pet, changes, policy)
         return
     settle(pet, changes, engine.regroup(pet.mixture, pet.clusters, changes.touched, changes.near, policy), policy)

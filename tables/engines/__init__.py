@@ -96,7 +96,7 @@ class Engine:
     """What the fold needs of an engine. One without `regroup` makes each large enough component a cluster.
 
     `candidates`: how many of the components that stand before an event are worth an exact look at each of its vectors;
-    those that the event itself has touched are looked at, too. 0: all.
+    those that the event itself has opened are looked at, too. 0: all.
     `regroup_all`: the groups of all components, asked for each time that an album has grown by half, and when it is
     folded anew.
     """

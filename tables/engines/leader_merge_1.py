@@ -1,12 +1,13 @@
 """Leader + merge, version 1: one pass, O(k·d) per vector. Frozen: see tables.engines.
 
 1. The vector joins the component with the best cosine when that is at least `policy.join` (ties: the lowest id), else
-it
-   opens a component.
+   it opens a component.
 2. While the touched component and its most similar other have a cosine of at least `policy.merge`, the higher id merges
    into the lower one.
 3. With `policy.max_components` open, the oldest that is no cluster makes room; when all are clusters the vector stays
-loose. A leader algorithm (Hartigan, Clustering Algorithms, 1975, ch. 3) on directions, with the merging that makes it
+   loose.
+
+A leader algorithm (Hartigan, Clustering Algorithms, 1975, ch. 3) on directions, with the merging that makes it
 less dependent on the order of arrival.
 """
 

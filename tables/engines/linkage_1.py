@@ -21,6 +21,7 @@ from tables.vectors import SCALE, Floats
 
 PRIOR_COSINE: Final = 0.7
 PRIOR_PAIRS: Final = 4.0
+LEAST_COSINE: Final = 0.01
 
 
 def link(
@@ -38,6 +39,7 @@ def link(
         nearest, affinity = _nearest(dots, counts, barred)
         rows = np.arange(len(groups))
         mutual = (nearest[nearest] == rows) & (affinity >= threshold)
+        mutual &= mutual[nearest]
         if not mutual.any():
             break
         heads = np.flatnonzero(~mutual | (rows < nearest))
@@ -58,8 +60,9 @@ def _nearest(dots: Floats, counts: Floats, barred: npt.NDArray[np.bool_] | None)
     pairs = counts * (counts - 1) / 2
     inner = (dots.diagonal() / SCALE**2 - counts) / 2
     usual = (PRIOR_PAIRS * PRIOR_COSINE + inner) / (PRIOR_PAIRS + pairs)
-    scale = np.sqrt(np.sqrt(PRIOR_COSINE / usual)) / (counts * SCALE)
-    affinity = dots * scale[:, None] * scale[None, :]
+    # Vectors that point away from each other have no usual cosine worth a root.
+    scale = np.sqrt(np.sqrt(PRIOR_COSINE / np.maximum(usual, LEAST_COSINE))) / (counts * SCALE)
+    affinity = dots * (scale[:, None] * scale[None, :])
     if barred is not None:
         affinity[barred] = -np.inf
     np.fill_diagonal(affinity, -np.inf)

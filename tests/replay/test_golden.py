@@ -34,8 +34,8 @@ RECORDED = {
     ),
     # Made to hold moves, merges, splits, near-duplicates, a recluster, and albums that come to leader-merge and back.
     "mixture-1-moves.msgpack": (
-        "eddeadcb543e7fba538c7bc873875aeb11e54b7058a42583bddebc3893bed363",
-        "8ac36fcd6737a0fd02908f43608ba099b45bf76259b0eaf4009980a18a6efbc8",
+        "998fccf3417c71efafc47e45ff2acec7bdc9a56ce3670457653e1e579d8d914c",
+        "3dbd70b9434128cd77185516f3df156855250fa6079a5ab9fb4119e8cf17da81",
     ),
 }
 _QUALITY = 2

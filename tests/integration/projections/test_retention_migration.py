@@ -32,14 +32,16 @@ async def keys(pool: Any) -> dict[str, bool]:
 
 @asynccontextmanager
 async def of_today(pool: Any) -> AsyncIterator[None]:
-    """The statements of today ask for purges and the parts of heroes, which the schema does not know yet: they find
+    """The statements of today ask for purges, parts of heroes and splits, which the schema does not know yet: they find
     none.
     """
     await pool.execute("CREATE TABLE purged_versions (pet_id text, last_version bigint, purged_at timestamptz)")
     await pool.execute("ALTER TABLE cluster_heroes ADD COLUMN parts jsonb")
+    await pool.execute("ALTER TABLE cluster_summaries ADD COLUMN split_from integer")
     yield
     await pool.execute("DROP TABLE purged_versions")
     await pool.execute("ALTER TABLE cluster_heroes DROP COLUMN parts")
+    await pool.execute("ALTER TABLE cluster_summaries DROP COLUMN split_from")
 
 
 async def test_up_down_and_up_again_over_history(database_url: str) -> None:
