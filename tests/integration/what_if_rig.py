@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from app.whatif.run import Request, run
 from app.whatif.work import Replayed, Task, replay
 from projections.offsets import LogOffsets
 from schemas.codec import decode_fact, encode_fact
-from schemas.facts import PolicyChanged
+from schemas.facts import PolicyChanged, Quality
 from schemas.ids import cluster_id
 from schemas.pet_keys import NO_KEYS, PetKey
 from schemas.topics import PARTITION_FACTS_KEY
@@ -109,7 +110,9 @@ def facts_of(pet: str, first: int = 0, photos: int = PHOTOS, asked: str = TIME) 
     found = []
     for number in range(first, first + photos):
         vector = directions.near(one if number < FIRST_SCENE else other, 0.4)
-        fact = embedded([image(f"{pet}-{number}", vector, number / 100)], job_id=f"job-{number}", enqueued_at=asked)
+        better = Quality(*[0.3 + number * 0.08] * len(Quality.__struct_fields__))
+        photo = msgspec.structs.replace(image(f"{pet}-{number}", vector), quality=better)
+        fact = embedded([photo], job_id=f"job-{number}", enqueued_at=asked)
         key = KEY if pet == KEY.pet_id else None
         value = encode_fact(fact, event_id=f"id-{pet}-{number}", time=TIME, pet_id=pet, key=key)
         found.append({"key": pet.encode(), "value": value, "partition": partition_of(pet)})
