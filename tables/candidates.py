@@ -11,9 +11,9 @@ import msgspec
 from schemas.ids import UNCLUSTERED
 from tables import heroes
 from tables.changes import Changes, listed
-from tables.membership import side
+from tables.membership import own_side
 from tables.pet import Candidate, Pet, Rated, Waiting
-from tables.vectors import MAX_WEIGHT, Floats
+from tables.vectors import Floats
 
 
 def offer(pet: Pet, component: int, image: Waiting, vector: Floats) -> None:
@@ -52,9 +52,7 @@ def elect(pet: Pet, changes: Changes) -> None:
 
 def _closeness(pet: Pet, component: int, vector: Floats) -> float | None:
     """Mean cosine of an image of the component to the others of its cluster; None where there are none."""
-    number = pet.clusters.number(component)
-    if number == UNCLUSTERED:
+    if pet.clusters.number(component) == UNCLUSTERED:
         return None
-    inside = pet.mixture.weight(component) < MAX_WEIGHT
-    others = side(vector, pet.clusters.sum(pet.mixture, number), inside=inside)
+    others = own_side(pet.mixture, pet.clusters, component, vector)
     return others.cosine * others.tightness if others.weight else None

@@ -152,7 +152,6 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
     if pet.model < 0 or fact.request_id in pet.ended:
         pet.last_offset = at.offset  # else a repeat of it would not be known for one
         return result
-    engine_of(at.policy)
     result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history)
     result.ended.append(fact.request_id)
     pet.ended.add(fact.request_id)

@@ -18,9 +18,9 @@ from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
 from tables import candidates
 from tables.changes import Changes, Placed, change_of, listed, member_limit
-from tables.membership import membership, side
+from tables.membership import membership, own_side, side
 from tables.pet import Group, Pet, Rated, Waiting
-from tables.vectors import MAX_WEIGHT, Floats
+from tables.vectors import Floats
 
 FIRST_GROWTH: Final = 16
 RIVALS: Final = 3
@@ -41,30 +41,31 @@ def has_grown(before: int, now: int) -> bool:
 def settle(pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], policy: Policy) -> None:
     """Number `groups`, in place, and note in `changes` which images and components lie elsewhere now."""
     before = {component: pet.clusters.number(component) for group in groups for component in group}
-    numbers = _numbers(pet, changes, groups, before, policy)
+    shared = [_images(pet, group, before) for group in groups]
+    numbers = _numbers(pet, changes, shared, policy)
     for group, number in zip(groups, numbers, strict=True):
         for component in group:
             if before[component] != number:
                 _move(pet, changes, component, before[component], number)
-    _end(pet, changes, groups, numbers, before)
+    _end(pet, changes, shared, numbers)
     for group in groups:
         for component in group:
             _wait(pet, changes, pet.groups[component], component, policy)
 
 
-def _numbers(
-    pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], before: dict[int, int], policy: Policy
-) -> list[int]:
+def _images(pet: Pet, group: Sequence[int], before: dict[int, int]) -> dict[int, int]:
+    """How many images of the group lay in which cluster until now."""
+    images: dict[int, int] = {}
+    for component in group:
+        number = before[component]
+        images[number] = images.get(number, 0) + pet.mixture.count(component)
+    return images
+
+
+def _numbers(pet: Pet, changes: Changes, shared: Sequence[dict[int, int]], policy: Policy) -> list[int]:
     """The number of each group; see the module."""
     held: dict[int, list[tuple[int, int]]] = {}  # number → (−images, group) of those that have some of its images
-    sizes, origins = [], []
-    for row, group in enumerate(groups):
-        images: dict[int, int] = {}
-        for component in group:
-            number = before[component]
-            images[number] = images.get(number, 0) + pet.mixture.count(component)
-        sizes.append(sum(images.values()))
-        origins.append(min(images, key=lambda number: (-images[number], number)))
+    for row, images in enumerate(shared):
         for number, count in images.items():
             if number != UNCLUSTERED:
                 held.setdefault(number, []).append((-count, row))
@@ -72,16 +73,21 @@ def _numbers(
     for number in sorted(held):
         stays.setdefault(min(held[number])[1], []).append(number)
     numbers = []
-    for row, size in enumerate(sizes):
-        if size < policy.min_cluster_size:
+    for row, images in enumerate(shared):
+        if sum(images.values()) < policy.min_cluster_size:
             numbers.append(UNCLUSTERED)
         elif row in stays:
             numbers.append(stays[row][0])
         else:
             numbers.append(pet.next_cluster)
-            changes.begun[pet.next_cluster] = origins[row]
+            changes.begun[pet.next_cluster] = _most(images)
             pet.next_cluster += 1
     return numbers
+
+
+def _most(images: dict[int, int]) -> int:
+    """The cluster with the most images, the lowest of equal ones."""
+    return min(images, key=lambda number: (-images[number], number))
 
 
 def _move(pet: Pet, changes: Changes, component: int, before: int, number: int) -> None:
@@ -104,17 +110,15 @@ def _move(pet: Pet, changes: Changes, component: int, before: int, number: int) 
             changes.duplicates[image.image_id] = image.duplicate_of
 
 
-def _end(
-    pet: Pet, changes: Changes, groups: Sequence[Sequence[int]], numbers: Sequence[int], before: dict[int, int]
-) -> None:
+def _end(pet: Pet, changes: Changes, shared: Sequence[dict[int, int]], numbers: Sequence[int]) -> None:
     """Numbers that no group has any more end in the one that most of their images went to."""
-    heirs: dict[int, dict[int, int]] = {}
-    for group, number in zip(groups, numbers, strict=True):
-        for component in group:
-            images = heirs.setdefault(before[component], {})
-            images[number] = images.get(number, 0) + pet.mixture.count(component)
-    for ended in sorted(set(before.values()) - set(numbers) - {UNCLUSTERED}):
-        heir = min(heirs[ended], key=lambda number: (-heirs[ended][number], number))
+    went: dict[int, dict[int, int]] = {}  # number → how many of its images went where
+    for images, number in zip(shared, numbers, strict=True):
+        for before, count in images.items():
+            there = went.setdefault(before, {})
+            there[number] = there.get(number, 0) + count
+    for ended in sorted(went.keys() - set(numbers) - {UNCLUSTERED}):
+        heir = _most(went[ended])
         changes.merged[ended] = heir
         if heir != UNCLUSTERED:
             pet.aliases[ended] = heir
@@ -188,8 +192,7 @@ def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:
     second_score = sides[second].cosine if sides else 0.0
     changes.members[image_id] = msgspec.structs.replace(change, runner_up=second, runner_up_score=second_score)
     if number != UNCLUSTERED:
-        inside = mixture.weight(placed.component) < MAX_WEIGHT
-        own = side(placed.vector, clusters.sum(mixture, number), inside=inside)
+        own = own_side(mixture, clusters, placed.component, placed.vector)
         changes.memberships[image_id] = membership(own, sides.values())
 
 

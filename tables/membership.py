@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
-from tables.clusters import ClusterSum
-from tables.vectors import SCALE, Floats
+from tables.clusters import Clusters, ClusterSum
+from tables.mixture import Mixture
+from tables.vectors import MAX_WEIGHT, SCALE, Floats
 
 EXPONENT: Final = 16
 PRIOR_COUNT: Final = 2.0
@@ -51,6 +52,12 @@ def side(vector: Floats, cluster: ClusterSum, *, inside: bool) -> Side:
         return Side(0.0, 0.0, 0)
     length = sqrt(square)
     return Side(dot / (length * sqrt(own)), min(1.0, length / (weight * SCALE)), weight)
+
+
+def own_side(mixture: Mixture, clusters: Clusters, component: int, vector: Floats) -> Side:
+    """A photo that `component`, which lies in a cluster, has taken, beside what else the cluster holds."""
+    held = clusters.sum(mixture, clusters.number(component))
+    return side(vector, held, inside=mixture.weight(component) < MAX_WEIGHT)
 
 
 def membership(own: Side, others: Iterable[Side]) -> float:

@@ -1,13 +1,14 @@
 """Clustering engines: how a mixture takes one more vector. Chosen by the policy that the log records.
 
 A released (name, version) is never edited: replays of old logs depend on its every comparison. A change is a new
-version beside it, entered in `engine_of`; tests/replay holds a golden digest for each.
+version beside it, entered in `_engines`; tests/replay holds a golden digest for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Protocol
 
 from schemas.errors import StopProcess
@@ -108,17 +109,22 @@ class Engine:
 
 
 def engine_of(policy: Policy) -> Engine:
-    """The engine that a policy names; a new one is entered here.
+    """The engine that a policy names.
 
     Raises StopProcess when this release does not have it: folding on by another one would give other versions.
     """
+    try:
+        return _engines()[policy.engine, policy.engine_version]
+    except KeyError:
+        raise StopProcess(f"engine {policy.engine} {policy.engine_version} is not known to this release") from None
+
+
+@cache
+def _engines() -> dict[tuple[str, int], Engine]:
+    """By name and version; a new one is entered here. They import this module, and each image asks for its engine."""
     from tables.engines import leader_merge_1, mixture_1
 
-    engines: dict[tuple[str, int], Engine] = {
+    return {
         ("leader-merge", 1): Engine(leader_merge_1.place),
         ("mixture", 1): Engine(mixture_1.place, mixture_1.CANDIDATES, mixture_1.regroup, mixture_1.regroup_all),
     }
-    try:
-        return engines[policy.engine, policy.engine_version]
-    except KeyError:
-        raise StopProcess(f"engine {policy.engine} {policy.engine_version} is not known to this release") from None
