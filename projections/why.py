@@ -27,6 +27,10 @@ RULES: Final = {
 """What each recorded rule means."""
 
 
+_POSITION: Final = ("log_partition", "log_offset")
+_FIRST: Final = ("first_at", "first_job", "first_model", "first_policy", "first_partition", "first_offset")
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The event of the log that made a version, and what it was folded by. Null where retention removed the version."""
 
@@ -102,10 +106,6 @@ async def read_why(connection: Any, pet_id: str, image_id: str, version: int | N
         since=_event(row["since_version"], row, ("updated_at", "job_id", "model", "policy_id", *_POSITION)),
         placed=_event(row["first_version"], row, _FIRST),
     )
-
-
-_POSITION: Final = ("log_partition", "log_offset")
-_FIRST: Final = ("first_at", "first_job", "first_model", "first_policy", "first_partition", "first_offset")
 
 
 def _event(version: int, row: Any, columns: tuple[str, ...]) -> Event:

@@ -76,8 +76,7 @@ async def get_difference(services: WebServices, request: web.Request) -> web.Res
 async def list_members(services: WebServices, request: web.Request) -> web.Response:
     """A page of all members of a cluster, or of the unclustered images, at one version."""
     pet_id, (limit, cursor) = parse_id(request.match_info, "pet_id"), parse_page(request.query)
-    number, text = parse_cluster(request.match_info["cluster"], pet_id), request.query.get("version")
-    version = None if text is None else parse_version(text, "version")
+    number, version = parse_cluster(request.match_info["cluster"], pet_id), _version_asked(request)
     try:
         page = await _found(services, services.history.members(pet_id, number, version, limit, cursor))
     except MergedAway as gone:
@@ -97,9 +96,7 @@ async def list_places(services: WebServices, request: web.Request) -> web.Respon
 async def get_why(services: WebServices, request: web.Request) -> web.Response:
     """Why an image lies where it lies, at one version."""
     pet_id, image_id = (parse_id(request.match_info, name) for name in ("pet_id", "image_id"))
-    text = request.query.get("version")
-    version = None if text is None else parse_version(text, "version")
-    row = await _found(services, services.history.why(pet_id, image_id, version))
+    row = await _found(services, services.history.why(pet_id, image_id, _version_asked(request)))
     return json_response(envelope(struct_bytes(row)))
 
 
@@ -123,6 +120,12 @@ async def _found(services: WebServices, question: Coroutine[Any, Any, Found]) ->
         raise ApiError(errors.INVALID_PARAMETER, error.reason, field=error.field) from None
     except POSTGRES_ERRORS:
         raise ApiError(errors.STORE_UNAVAILABLE) from None
+
+
+def _version_asked(request: web.Request) -> int | None:
+    """The parameter `version`, None for the last one."""
+    text = request.query.get("version")
+    return None if text is None else parse_version(text, "version")
 
 
 def _successor(request: web.Request, pet_id: str, heir: str) -> web.Response:

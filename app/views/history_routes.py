@@ -11,6 +11,7 @@ from projections.cursors import INT64_MAX
 from schemas.public import JobState
 
 _VERSION: Final = {"minimum": 1, "maximum": INT64_MAX}
+_AT: Final = Parameter("version", "query", "At which version; else the last.", "integer", _VERSION)
 _PAGE: Final = (page_size("Rows", MAX_PAGE), CURSOR)
 _CACHED: Final = ("Cache-Control",)
 _GONE: Final = Answer(
@@ -89,7 +90,7 @@ CLUSTER_HISTORY: Final = (
                 "path",
                 f"The cluster's id, or `{UNCLUSTERED_NAME}` for the images in no cluster.",
             ),
-            Parameter("version", "query", "At which version; else the last.", "integer", _VERSION),
+            _AT,
             *_PAGE,
         ),
         only_known=True,
@@ -156,7 +157,7 @@ CLUSTER_HISTORY: Final = (
         parameters=(
             PET,
             _IMAGE,
-            Parameter("version", "query", "At which version; else the last.", "integer", _VERSION),
+            _AT,
         ),
         only_known=True,
     ),
