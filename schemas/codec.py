@@ -16,11 +16,20 @@ import msgspec
 
 from schemas import facts
 from schemas.bounds import MAX_TEXT
+from schemas.decisions import DECISION_FORMAT, DecisionSettled
 from schemas.errors import DeadLetter
 from schemas.pet_keys import NO_KEYS, KeyRing, PetKey
 from schemas.sealing import seal, unseal
 from schemas.upcast import BY_NAME, CURRENT, upcast
-from schemas.versions import ERASED_FORMAT, GROUPED_FORMAT, GroupedVersion, PetErased, PetVersion
+from schemas.versions import (
+    DECIDED_FORMAT,
+    ERASED_FORMAT,
+    GROUPED_FORMAT,
+    DecidedVersion,
+    GroupedVersion,
+    PetErased,
+    PetVersion,
+)
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +47,12 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 _encoder = msgspec.msgpack.Encoder()
 _envelope_decoder = msgspec.msgpack.Decoder(Envelope)
 _fact_decoders = {name: msgspec.msgpack.Decoder(kind) for name, kind in BY_NAME.items()}
-_change_decoders: dict[int, msgspec.msgpack.Decoder[PetVersion | PetErased]] = {
+_change_decoders: dict[int, msgspec.msgpack.Decoder[PetVersion | PetErased | DecisionSettled]] = {
     1: msgspec.msgpack.Decoder(PetVersion),
     ERASED_FORMAT: msgspec.msgpack.Decoder(PetErased),
     GROUPED_FORMAT: msgspec.msgpack.Decoder(GroupedVersion),
+    DECISION_FORMAT: msgspec.msgpack.Decoder(DecisionSettled),
+    DECIDED_FORMAT: msgspec.msgpack.Decoder(DecidedVersion),
 }
 
 
@@ -120,18 +131,26 @@ def _opened(envelope: Envelope, fact: facts.Fact, keys: KeyRing) -> facts.Fact:
     return fact
 
 
-def encode_version(version: PetVersion | PetErased) -> bytes:
+def encode_version(message: PetVersion | PetErased | DecisionSettled) -> bytes:
     """The bytes of a message on `media.pet-versions`."""
-    return _encoder.encode(version)
+    return _encoder.encode(message)
 
 
-def decode_change(raw: bytes) -> PetVersion | PetErased:
+def decode_message(raw: bytes) -> PetVersion | PetErased | DecisionSettled:
     """Any message of `media.pet-versions`. Raises DeadLetter when the bytes are none."""
     try:
         # A newer release's has a format that is not known here; its reader says so.
         return _change_decoders.get(_format_decoder.decode(raw).format, _change_decoders[1]).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DeadLetter(f"not a version: {error}"[:MAX_TEXT]) from error
+
+
+def decode_change(raw: bytes) -> PetVersion | PetErased:
+    """A message that changes what is known of a pet. Raises DeadLetter when the bytes are none."""
+    message = decode_message(raw)
+    if isinstance(message, DecisionSettled):
+        raise DeadLetter("not a version: what became of a decision")
+    return message
 
 
 def decode_version(raw: bytes) -> PetVersion:

@@ -15,6 +15,7 @@ import msgspec
 
 from schemas import facts
 from schemas.bounds import MAX_NAME, MAX_TEXT, check_integer, check_items, check_text
+from schemas.decisions import parse_arguments
 from schemas.errors import InvalidInput
 from schemas.headers import parse_timestamp
 from schemas.ids import check_id
@@ -119,6 +120,22 @@ def _recluster_requested(fact: facts.ReclusterRequested) -> None:
     check_text(fact.reason, "reason")
 
 
+def _decision_submitted(fact: facts.DecisionSubmitted) -> None:
+    check_id(fact.decision_id, "decision_id")
+    check_integer(fact.expected_version, "expected_version", 1, _LARGEST)
+    parse_arguments(fact.kind, fact.arguments)
+    for field in ("who", "why"):
+        check_text(getattr(fact, field), field)
+
+
+def _images_removed(fact: facts.ImagesRemoved) -> None:
+    check_id(fact.request_id, "request_id")
+    check_text(fact.reason, "reason")
+    _check_number_of(fact.image_ids, "image_ids")
+    for index, image_id in enumerate(fact.image_ids):
+        check_id(image_id, f"image_ids[{index}]")
+
+
 def _pet_purged(fact: facts.PetPurged) -> None:
     check_id(fact.purge_id, "purge_id")
     check_time(fact.accepted_until)
@@ -146,6 +163,7 @@ _CHECKS: Final[dict[type[facts.Fact], Callable[[Any], None]]] = {
     facts.PolicyChanged: _policy_changed,
     facts.ModelPromoted: _model_promoted,
     facts.ReclusterRequested: _recluster_requested,
+    facts.DecisionSubmitted: _decision_submitted,
+    facts.ImagesRemoved: _images_removed,
     facts.PetPurged: _pet_purged,
 }
-"""Facts that this release does not fold are refused as such, later."""

@@ -15,6 +15,8 @@ PET_ERASED_TYPE: Final = "media.PetErased.v1"
 ERASED_FORMAT: Final = 2
 """`format` of a PetErased; a PetVersion has 1."""
 GROUPED_FORMAT: Final = 3
+DECIDED_FORMAT: Final = 5
+"""4 is that of a DecisionSettled, see schemas.decisions."""
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
@@ -22,8 +24,8 @@ class MemberChange(msgspec.Struct, frozen=True, array_like=True):
 
     `cluster`: the cluster's number, -1 (`schemas.ids.UNCLUSTERED`) for none. `score`: cosine to the cluster's direction
     when recorded, 1.0 alone. `rule`: what placed it: ``opened``, ``joined``, ``left`` (its cluster came apart),
-    ``reclustered``, ``removed`` (no longer in the album; `cluster` is then -1 and the image's row ends). `runner_up`:
-    number of the next-best cluster or -1.
+    ``reclustered``, ``decided`` (a user's decision holds it there), ``removed`` (no longer in the album; `cluster` is
+    then -1 and the image's row ends). `runner_up`: number of the next-best cluster or -1.
     """
 
     image_id: str
@@ -129,6 +131,21 @@ class GroupedVersion(PetVersion, frozen=True, kw_only=True):
     members: tuple[GroupedChange, ...]
     clusters: tuple[GroupedCluster, ...]
     moves: tuple[ComponentMove, ...] = ()
+
+
+class DecidedChange(GroupedChange, frozen=True, array_like=True):
+    """As written for pets of which users have decided something. `decision`: id of the one that holds the image where
+    it lies, empty for none; its `component` is then -1, so that no move takes it along.
+    """
+
+    decision: str = ""
+
+
+class DecidedVersion(GroupedVersion, frozen=True, kw_only=True):
+    """A version of a pet of which users have decided something."""
+
+    format: int = DECIDED_FORMAT
+    members: tuple[DecidedChange, ...]
 
 
 class PetErased(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from schemas import public
 from schemas.codec import encode_version
+from schemas.decisions import DECISION_SETTLED_TYPE, DecisionSettled
 from schemas.facts import Policy
 from schemas.ids import cluster_id, message_id
 from schemas.pet_keys import PET_KEY_TYPE, PetKey, decode_key, encode_key
@@ -20,7 +21,7 @@ from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVe
 from tables.faces import Face, FaceOf
 from tables.pet import Listed, Pet
 
-Channel = Literal["versions", "updated", "status", "deadletter", "keys"]
+Channel = Literal["versions", "decisions", "updated", "status", "deadletter", "keys"]
 
 _json: Final = msgspec.json.Encoder()
 
@@ -48,6 +49,12 @@ def version_output(version: PetVersion) -> Output:
 def updated_output(pet_id: str, version: int, value: bytes) -> Output:
     """The message on `media.clusters.updated`."""
     return Output("updated", public.CLUSTERS_UPDATED_TYPE, message_id("updated", pet_id, version), value)
+
+
+def settled_output(settled: DecisionSettled) -> Output:
+    """What became of a decision, on `media.pet-versions`."""
+    identity = message_id("decision-settled", settled.pet_id, settled.decision_id, settled.offset)
+    return Output("decisions", DECISION_SETTLED_TYPE, identity, encode_version(settled))
 
 
 def erased_output(erased: PetErased) -> Output:

@@ -31,6 +31,7 @@ def run(settings: Settings) -> None:
     table = durable_table(app, "fold")
     outputs: dict[Channel, Any] = {
         "versions": raw_topic(app, topics.pet_versions),
+        "decisions": raw_topic(app, topics.pet_versions),
         "updated": raw_topic(app, topics.clusters_updated),
         "keys": raw_topic(app, topics.pet_keys),
         "status": raw_topic(app, topics.jobs_status),
