@@ -48,6 +48,9 @@ class SettingsCommand(AppCommand):
         except StopProcess as error:
             print(f"stopped: {error}", file=sys.__stderr__)
             code = 1
+        except click.Abort:
+            print("stopped: not confirmed", file=sys.__stderr__)
+            code = 1
         except KeyboardInterrupt:
             print(f"stopped: {self.interrupted}", file=sys.__stderr__)
             code = INTERRUPTED_EXIT_CODE
