@@ -79,14 +79,15 @@ class _Work:
             raise click.UsageError(f"--set: {error}") from None
 
     def _confirm(self, change: Change) -> None:
-        """Raises Abort when the operator does not want it."""
-        if self._request.yes:
+        """Show what would change. Raises Abort when the operator does not want it."""
+        if self._request.as_json:
             return
         table = Table("field", "now", "then")
         for name, (before, after) in change.fields().items():
             table.add_row(name, ", ".join(map(str, before)), str(after))
         Console(file=self._out, highlight=False).print(table)
-        click.confirm(f"put it into force on {len(change.behind)} partitions?", abort=True)
+        if not self._request.yes:
+            click.confirm(f"put it into force on {len(change.behind)} partitions?", abort=True)
 
     async def _write(self, producer: Any, change: Change) -> None:
         for behind in change.behind:
