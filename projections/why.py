@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from projections.decision_reader import DecidedBy, decided_by
 from projections.members import decode_placed_by
 from projections.missing import Missing, missing_version
 from projections.queries import load
@@ -23,6 +24,7 @@ RULES: Final = {
     "merged": "The cluster that it lay in was merged into this one.",
     "regrouped": "What it lies with was grouped anew, and belongs to this cluster since.",
     "reclustered": "The whole album was folded anew.",
+    "decided": "A user's decision holds it there.",
 }
 """What each recorded rule means."""
 
@@ -56,7 +58,7 @@ class WhyRow(msgspec.Struct, frozen=True, kw_only=True):
     `score`: cosine to the cluster's direction, as recorded; `membership`: how sure the cluster was when the image was
     placed, 0…1, null where its engine did not say. `component`: the group of near-alike photos inside of the cluster.
     `near_duplicates`: the same picture, encoded, resized or cropped anew, at most `MAX_DUPLICATES`. `since`: the event
-    that put it there; `placed`: the one that placed it at first.
+    that put it there; `placed`: the one that placed it at first. `decision`: the user's decision that holds it there.
     """
 
     image_id: str
@@ -72,6 +74,7 @@ class WhyRow(msgspec.Struct, frozen=True, kw_only=True):
     near_duplicates: list[str]
     since: Event
     placed: Event
+    decision: DecidedBy | None
 
 
 async def read_why(connection: Any, pet_id: str, image_id: str, version: int | None) -> WhyRow:
@@ -105,6 +108,7 @@ async def read_why(connection: Any, pet_id: str, image_id: str, version: int | N
         near_duplicates=alike,
         since=_event(row["since_version"], row, ("updated_at", "job_id", "model", "policy_id", *_POSITION)),
         placed=_event(row["first_version"], row, _FIRST),
+        decision=decided_by(row),
     )
 
 

@@ -1,0 +1,10 @@
+-- Read from which version on a pet's history is kept without a gap; what is pinned below does not count.
+SELECT coalesce(
+    (
+        SELECT min(version)
+        FROM pet_clusters AS v
+        WHERE pet_id = $1
+          AND NOT EXISTS (SELECT FROM pinned_versions AS p WHERE p.pet_id = v.pet_id AND p.version = v.version)
+    ),
+    (SELECT max(version) FROM pet_clusters WHERE pet_id = $1)
+)
