@@ -11,6 +11,7 @@ from mode import Service
 from app.answers import current_answers
 from app.clients import STOP_SECONDS, open_pool, open_redis
 from app.dead_letters.desk import LetterDesk
+from app.decisions.desk import DecisionDesk
 from app.purges.desk import PurgeDesk
 from app.roles.faust_worker import RoleWorker
 from app.roles.role import Role
@@ -24,6 +25,7 @@ from app.views.unread import UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
+from projections.decision_reader import DecisionReader
 from projections.history import HistoryReader
 from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
@@ -115,6 +117,16 @@ def run(settings: Settings) -> None:
             clock=_now,
             ce_source=CE_SOURCE,
             timeout=settings.web_store_timeout_seconds,
+        ),
+        decisions=DecisionDesk(
+            DecisionReader(store),
+            own_writes,
+            producer.send,
+            topics=settings.topics(),
+            clock=_now,
+            ce_source=CE_SOURCE,
+            timeout=settings.web_store_timeout_seconds,
+            wait=settings.web_decision_wait_seconds,
         ),
         redis_ping=redis.ping,
         kafka_ping=producer.ping,

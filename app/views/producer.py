@@ -1,5 +1,5 @@
-"""The web role's own Kafka producer: submitted jobs → `media.jobs`, operators' actions on dead letters → their topic.
-Started and stopped with the API.
+"""The web role's own Kafka producer: submitted jobs → `media.jobs`, operators' actions on dead letters → their topic,
+users' decisions → `media.pet-log`. Started and stopped with the API.
 
 It connects in the background, so that the API starts and answers reads while Kafka is down; until it is connected, and
 whenever the broker does not confirm in time, a submit fails at once or within `timeout`.
