@@ -18,12 +18,13 @@ from projections.telemetry import ProjectorMetrics
 from schemas.answers import ClusterAnswer
 from schemas.codec import encode_version
 from schemas.commands import EmbedImages, PurgePet
+from schemas.decisions import DecisionSettled
 from schemas.public import DeadLetterRecord, JobStatus
 from schemas.topics import Topics
 from schemas.versions import PetErased, PetVersion
 from tests.integration.projections.samples import eventually
 
-Sent = PetVersion | PetErased | EmbedImages | PurgePet | JobStatus | DeadLetterRecord
+Sent = PetVersion | PetErased | DecisionSettled | EmbedImages | PurgePet | JobStatus | DeadLetterRecord
 QUICK_GROUP = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500}
 
 
@@ -113,7 +114,7 @@ class Rig:
         await self.producer.send_and_wait(topic, value, key=key.encode(), headers=list(headers))
 
     def _encoded(self, message: Sent) -> tuple[str, bytes]:
-        if isinstance(message, PetVersion | PetErased):
+        if isinstance(message, PetVersion | PetErased | DecisionSettled):
             return self.topics.pet_versions.name, encode_version(message)
         kinds = {JobStatus: self.topics.jobs_status, DeadLetterRecord: self.topics.deadletter}
         topic = kinds.get(type(message), self.topics.jobs)
