@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from projections.batches import Replay
 from projections.cache import AnswerCache
 from projections.membership import Membership
+from projections.replayed import Change
 from projections.runner import Projector
 from projections.telemetry import ProjectorMetrics
 from schemas.answers import ClusterAnswer
@@ -47,7 +48,7 @@ class Rig:
     pool: Any
     cache: AnswerCache | None
     producer: AIOKafkaProducer
-    log: dict[str, list[PetVersion | PetErased]] = field(default_factory=dict)
+    log: dict[str, list[Change]] = field(default_factory=dict)
     replays: list[tuple[str, int, int]] = field(default_factory=list)
     dead: list[tuple[str, bytes | None, str]] = field(default_factory=list)
 
@@ -91,12 +92,10 @@ class Rig:
         finally:
             await projector.stop()
 
-    async def replay(
-        self, pet_id: str, partition: int, after_version: int
-    ) -> AsyncGenerator[PetVersion | PetErased, None]:
+    async def replay(self, pet_id: str, partition: int, after_version: int) -> AsyncGenerator[Change, None]:
         self.replays.append((pet_id, partition, after_version))
         for version in self.log.get(pet_id, []):
-            if version.version > after_version - isinstance(version, PetErased):
+            if version.version > after_version - isinstance(version, PetErased | DecisionSettled):
                 yield version
 
     async def dead_letter(self, record: ConsumerRecord, reason: str) -> None:

@@ -156,10 +156,10 @@ def histories(seed: int) -> list[PetVersion | DecisionSettled]:
     for offset in range(60):
         album = chance.choice(albums)
         changes.append(made := msgspec.structs.replace(album.draw(), offset=offset))
-        ids = [f"d-{chance.randrange(25)}", f"d-{chance.randrange(25)}"]
-        if chance.random() < 0.6:
+        ids = [f"d-{chance.randrange(15)}", f"d-{chance.randrange(15)}"]
+        if chance.random() < 0.9:
             accepted = chance.random() < 0.7
-            kind, undoes = ("undo", ids[1] if accepted else "") if chance.random() < 0.4 else ("rename", "")
+            kind, undoes = ("undo", ids[1] if accepted else "") if chance.random() < 0.7 else ("rename", "")
             changes.append(
                 settled(
                     album.pet_id, ids[0], made.version, kind, offset=offset, accepted=accepted, undoes=undoes,
