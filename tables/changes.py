@@ -48,6 +48,7 @@ class Changes:
     that images of the event may be grouped with. `clusters`: those that gained or lost components. `begun`: new cluster
     → the one that most of its images lay in, or UNCLUSTERED. `component_of`: of each image that was placed or moved.
     `memberships`: how sure that is (tables.membership). `duplicates`: image → the one whose near-duplicate it is.
+    `decided_by`: image → the decision that holds it, of a pet of which users have decided something.
     """
 
     members: dict[str, MemberChange] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Changes:
     component_of: dict[str, int] = field(default_factory=dict)
     memberships: dict[str, float] = field(default_factory=dict)
     duplicates: dict[str, str] = field(default_factory=dict)
+    decided_by: dict[str, str] | None = None
     reclustered: bool = False
 
     def __bool__(self) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
 
-from tables.heroes import ranked
-from tables.pet import HERO_CANDIDATES, HEROES_SHOWN, Listed, Pet
+from tables.clusters import Clusters
+from tables.heroes import first_of, ranked
+from tables.pet import HERO_CANDIDATES, HEROES_SHOWN, Group, Listed, Pet
+from tables.rules import Lookup, Part, Taken
+from tables.shown import ShownClusters
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,10 @@ FaceOf = Callable[[int], Face]
 """The face of a cluster by its number, made once for all that an event sends."""
 
 
-def faces_of(pet: Pet) -> FaceOf:
-    """The faces of a pet's clusters as they stand."""
+def faces_of(pet: Pet, clusters: Clusters | ShownClusters) -> FaceOf:
+    """The faces of a pet's clusters as they are shown now."""
+    if isinstance(clusters, ShownClusters):
+        return cache(partial(decided_face, pet, clusters))
     return cache(partial(face_of, pet))
 
 
@@ -53,3 +58,38 @@ def face_of(pet: Pet, number: int) -> Face:
     label = max(votes, key=lambda name: votes[name]) if votes else f"Cluster {number}"
     count, tightness = pet.clusters.count(pet.mixture, number), pet.clusters.tightness(pet.mixture, number)
     return Face(number, label, count, tightness, members, heroes[:HERO_CANDIDATES])
+
+
+def decided_face(pet: Pet, clusters: ShownClusters, number: int) -> Face:
+    """The same of a pet with decisions: what its components show but for images that a decision holds, and those that
+    one holds here. A pinned image comes first, and the name that a user gave is the label.
+    """
+    part, lookup = clusters.part(number), clusters.lookup
+    components = [component for component in clusters.components(number) if clusters.others(component)]
+    groups = [pet.groups[component] for component in components]
+    shown: list[Group | Part | Taken] = [*groups, *filter(None, map(clusters.taken, components))]
+    members = _others([each for group in shown for each in group.members], lookup)
+    candidates = _others([each for group in shown for each in group.heroes], lookup)
+    votes: dict[str, int] = dict(part.votes) if part else {}
+    if part is not None:
+        members += part.members
+        candidates += part.heroes
+    for group in groups:
+        for label, count in group.votes.items():
+            votes[label] = votes.get(label, 0) + count
+    members.sort(key=lambda member: -member.score)
+    pins = lookup.pins.get(number, [])
+    pinned = [each for pin in pins for each in candidates if each.image_id == pin]
+    found = first_of(pinned, ranked(candidates, HEROES_SHOWN + len(pinned)))
+    label = lookup.names.get(number) or (max(votes, key=lambda name: votes[name]) if votes else f"Cluster {number}")
+    count, tightness = clusters.count(pet.mixture, number), clusters.tightness(pet.mixture, number)
+    return Face(number, label, count, tightness, members, found[:HERO_CANDIDATES])
+
+
+def _others(images: Iterable[Listed], lookup: Lookup) -> list[Listed]:
+    """Those that no decision holds, each once: what its component says of it first."""
+    found: dict[str, Listed] = {}
+    for each in images:
+        if each.image_id not in lookup.place:
+            found.setdefault(each.image_id, each)
+    return list(found.values())

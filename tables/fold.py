@@ -8,46 +8,39 @@ there on applying it never fails. Called by tables.store (live) and tables.repla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import msgspec
 
 from schemas.errors import DeadLetter
-from schemas.facts import EmbeddedImage, Fact, ImagesEmbedded, JobContext, PetPurged, Policy, ReclusterRequested
-from tables import jobs
-from tables.changes import (
-    Changes,
-    Position,
+from schemas.facts import (
+    DecisionSubmitted,
+    EmbeddedImage,
+    Fact,
+    ImagesEmbedded,
+    ImagesRemoved,
+    JobContext,
+    PetPurged,
+    Policy,
+    ReclusterRequested,
 )
+from tables import jobs
+from tables.changes import Changes, Position
 from tables.engines import engine_of
-from tables.faces import faces_of
+from tables.fold_decision import fold_decision, fold_removal, kept_through, refuse_decision
 from tables.heroes import rated_of
-from tables.outputs import Output, snapshot, updated_output, version_output
+from tables.parts import counted
 from tables.pet import Pet, Rated, Waiting, waiting_of
 from tables.placing import group_touched, place, shortlist
 from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage, image_row
+from tables.rules import Lookup
+from tables.shown import ShownClusters
+from tables.step import Step, Telling, make_version, telling_of
 from tables.vectors import is_unit
-from tables.version_message import build_version
 
 History = Callable[[], Iterable[ImageRow]]
-
-
-@dataclass
-class Step:
-    """What a fact did: rows to keep and messages to send. `touched`: components whose row is out of date.
-
-    `purged`: none of the rows that the pet had is to be kept.
-    """
-
-    outputs: list[Output] = field(default_factory=list)
-    image_row: ImageRow | None = None
-    touched: set[int] = field(default_factory=set)
-    folded: list[str] = field(default_factory=list)
-    model: int = -1
-    ended: list[str] = field(default_factory=list)
-    purged: bool = False
 
 
 def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) -> Step:
@@ -57,6 +50,8 @@ def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) ->
     rows in log order, read only when the album is folded anew. Raises DeadLetter, before any change, for a fact that
     cannot be folded.
     """
+    if pet.rules is not None and engine_of(at.policy).regroup is None:
+        at = replace(at, policy=pet.rules.policy)  # decisions hold whatever the policy; this engine obeys none
     if isinstance(fact, ImagesEmbedded):
         return _fold_images(pet, fact, at, promoted, history)
     if isinstance(fact, ReclusterRequested):
@@ -64,6 +59,10 @@ def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) ->
     if isinstance(fact, PetPurged):
         outputs = purge(pet, fact, at)
         return Step(outputs=outputs, purged=bool(outputs))
+    if isinstance(fact, DecisionSubmitted):
+        return fold_decision(pet, fact, at, history)
+    if isinstance(fact, ImagesRemoved):
+        return fold_removal(pet, fact, at, history)
     raise DeadLetter(f"facts of type {type(fact).__name__} are not folded by this release")
 
 
@@ -73,7 +72,7 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         return Step(model=max(pet.model, 0))
     _check(pet, fact)
     engine = engine_of(at.policy)  # an unknown engine is refused before anything changes
-    result = Step(model=pet.model_index(fact.model))
+    result, telling = Step(model=pet.model_index(fact.model)), telling_of(pet)
     in_force = pet.model_index(promoted) if promoted else (pet.model if pet.model >= 0 else result.model)
     replaces = fact.job.force and jobs.is_unsettled(pet, fact)
     row, changes, images_before = image_row(result.model, fact), Changes(), pet.image_count
@@ -107,11 +106,12 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
     has_album = row.model == pet.model and pet.image_count > 0
     changes.reclustered |= before.ended and replaces and (bool(row.images) or has_album)
     if changes.reclustered:
-        row = _refold(pet, changes, row, at, history)
+        row = _refold(pet, changes, row, at, history, result, telling)
     else:
         row = msgspec.structs.replace(row, merges=changes.merges)
+        _count_decided(pet, changes, row, at, history, result)
     result.image_row = row if row.images or row.recluster is not None else None
-    _make_version(pet, changes, fact.job, at, result)
+    make_version(pet, changes, fact.job, at, result, telling)
     if before.ended:
         result.ended.append(fact.job.key)
         result.outputs += jobs.outcome(pet, fact, before, at)
@@ -138,6 +138,8 @@ def _check(pet: Pet, fact: ImagesEmbedded) -> None:
 def refuse(pet: Pet, fact: Fact, at: Position, reason: str) -> Step:
     """What a fact that cannot be folded leaves behind: a dead letter, and its job, if it has one, failed."""
     pet.last_offset = at.offset
+    if isinstance(fact, DecisionSubmitted):
+        return refuse_decision(pet, fact, at, reason)
     result = Step(outputs=jobs.refused(pet, fact, at, reason))
     if isinstance(fact, ImagesEmbedded) and fact.job.key not in pet.ended:
         pet.jobs.pop(fact.job.key, None)
@@ -147,21 +149,24 @@ def refuse(pet: Pet, fact: Fact, at: Position, reason: str) -> Step:
 
 
 def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: History) -> Step:
-    result, changes = Step(model=max(pet.model, 0)), Changes()
+    result, changes, telling = Step(model=max(pet.model, 0)), Changes(), telling_of(pet)
     job = JobContext(job_id=fact.request_id, reason=fact.reason)
     if pet.model < 0 or fact.request_id in pet.ended:
         pet.last_offset = at.offset  # else a repeat of it would not be known for one
         return result
-    result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history)
+    result.image_row = _refold(pet, changes, ImageRow(pet.model, []), at, history, result, telling)
     result.ended.append(fact.request_id)
     pet.ended.add(fact.request_id)
-    _make_version(pet, changes, job, at, result)
+    make_version(pet, changes, job, at, result, telling)
     return result
 
 
 def _place(pet: Pet, changes: Changes, image: EmbeddedImage, labels: list[str], policy: Policy) -> PlacedImage:
-    """Fold one new image of the mixture's model."""
-    pet.image_count += 1
+    """Fold one new image of the mixture's model. One that has come under another model is in no cluster until now."""
+    if any((model, image.image_id) in pet.folded for model in range(len(pet.models))):
+        pet.unclustered_count -= 1
+    else:
+        pet.image_count += 1
     votes = dict.fromkeys(labels, 1)
     waiting, component = place(pet, changes, _noted(pet, image), image.vector, votes, policy)
     return _kept(waiting, image.vector, component)
@@ -173,13 +178,29 @@ def _scored(image: PlacedImage, changes: Changes) -> PlacedImage:
     return image if change is None else msgspec.structs.replace(image, score=change.score)
 
 
-def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: History) -> ImageRow:
+def _refold(
+    pet: Pet,
+    changes: Changes,
+    row: ImageRow,
+    at: Position,
+    history: History,
+    result: Step,
+    telling: Telling | None,
+) -> ImageRow:
     """Fold the whole album with the event's own images, into `changes`. Returns the event's row, which says where all
     lie.
     """
     pet.grouped = engine_of(at.policy).regroup is not None
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
+    was = {}
+    if pet.rules is not None:
+        shown = ShownClusters(pet, pet.rules)
+        was = {image_id: shown.place(image_id, album.where(image_id)) for image_id in album.order}
     done, lies = recluster(pet, album, at.policy)
+    if pet.rules is not None and telling is not None:
+        album.component, album.parents = dict(lies), {}
+        telling.scores = kept_through(pet, pet.rules, album, was, at.policy)
+        result.decided = True
     changes.members, changes.touched = done.members, done.touched
     # What ended before the album was folded anew has ended all the same; leader-merge 1 is frozen without it.
     changes.merged = changes.merged | done.merged if pet.grouped else done.merged
@@ -189,6 +210,17 @@ def _refold(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: Hi
     return msgspec.structs.replace(row, merges=[], recluster=lies)
 
 
+def _count_decided(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: History, result: Step) -> None:
+    """Images that a decision holds arrive once more, as under another model: count anew what it holds."""
+    if pet.rules is None:
+        return
+    held = Lookup(pet.rules.decisions).place
+    if any(placed.image.image_id in held for placed in changes.placed):
+        album = Album(pet.model).read([*history(), row])
+        pet.rules = counted(pet, pet.rules.decisions, album, at.policy)[0]
+        result.decided = True
+
+
 def _noted(pet: Pet, image: EmbeddedImage) -> Waiting:
     return rated_of(image, 0.0) if pet.grouped else waiting_of(image, 0.0)
 
@@ -196,21 +228,3 @@ def _noted(pet: Pet, image: EmbeddedImage) -> Waiting:
 def _kept(w: Waiting, vector: bytes, component: int) -> PlacedImage:
     fields = (w.image_id, vector, component, w.score, w.quality, w.phash, w.width, w.height, w.taken_at)
     return RatedImage(*fields, w.parts) if isinstance(w, Rated) else PlacedImage(*fields)
-
-
-def _make_version(pet: Pet, changes: Changes, job: JobContext, at: Position, result: Step) -> None:
-    """Count a version and send it, when the event changed the answer; a job without images gets the current one
-    again.
-    """
-    result.touched = changes.touched
-    pet.last_offset = at.offset
-    if not changes:
-        return
-    pet.version += 1
-    pet.version_offset = at.offset
-    if job.coverage or job.quality_score is not None:
-        pet.coverage, pet.quality_score = job.coverage, job.quality_score
-    face = faces_of(pet)
-    pet.snapshot = snapshot(pet, face, at.policy, changes.touched, job_id=job.job_id, time=at.time)
-    result.outputs.append(version_output(build_version(pet, face, changes, job, at)))
-    result.outputs.append(updated_output(pet.pet_id, pet.version, pet.snapshot))

@@ -152,6 +152,13 @@ def ranked(candidates: Iterable[Listed], most: int) -> list[Candidate]:
     return found
 
 
+def first_of(pinned: Sequence[Listed], others: Iterable[Candidate]) -> list[Listed]:
+    """The pinned heroes, then the others that are no near-duplicates of them."""
+    chosen = [_judged(each) for each in pinned]
+    rest = [each for each in others if not any(each.image_id == pin.image_id or near(each, pin) for pin in chosen)]
+    return [*chosen, *rest]
+
+
 def near(one: Candidate, other: Candidate) -> bool:
     """Whether two images are near-duplicates: the same picture, encoded, resized or cropped anew."""
     return is_near(one.phash, other.phash)

@@ -5,7 +5,7 @@ An output is stored with the event's rows before it is sent, and sent again byte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from heapq import nlargest
 from typing import Final, Literal
 
@@ -20,6 +20,7 @@ from schemas.pet_keys import PET_KEY_TYPE, PetKey, decode_key, encode_key
 from schemas.versions import PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
 from tables.faces import Face, FaceOf
 from tables.pet import Listed, Pet
+from tables.shown import View
 
 Channel = Literal["versions", "decisions", "updated", "status", "deadletter", "keys"]
 
@@ -85,13 +86,12 @@ def dead_letter_output(record: public.DeadLetterRecord) -> Output:
     return Output("deadletter", public.DEAD_LETTER_TYPE, identity, _json.encode(record))
 
 
-def snapshot(pet: Pet, face: FaceOf, policy: Policy, changed: Iterable[int], *, job_id: str, time: str) -> bytes:
+def snapshot(pet: Pet, view: View, face: FaceOf, policy: Policy, touched: Set[int], *, job_id: str, time: str) -> bytes:
     """The value on `media.clusters.updated`: bounded, changed clusters first, then the largest.
 
-    `changed`: components that this version touched; their members are listed until the policy's bound is reached.
+    `touched`: clusters that this version changed; their members are listed until the policy's bound is reached.
     """
-    clusters = pet.clusters
-    touched = {clusters.number(component) for component in changed}
+    clusters = view.clusters
     limit, counts = policy.max_snapshot_clusters, clusters.counts(pet.mixture)
     # So that hundreds of small ones are not sorted.
     least = nlargest(limit, counts.values())[-1] if counts and limit else 0
@@ -111,8 +111,8 @@ def snapshot(pet: Pet, face: FaceOf, policy: Policy, changed: Iterable[int], *, 
         updated_at=time,
         job_id=job_id,
         cluster_count=len(clusters),
-        image_count=pet.image_count,
-        unclustered_count=pet.unclustered_count,
+        image_count=view.image_count,
+        unclustered_count=view.unclustered_count,
         clusters=tuple(faces),
         link=f"/internal/pets/{pet.pet_id}/clusters/latest",
     )

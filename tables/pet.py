@@ -5,6 +5,7 @@
     ├── groups             per component: cluster number, listed members, heroes, label votes
     ├── folded, ended      ids of images and jobs that are done with
     ├── clusters           which components make up each cluster (tables.clusters), derived from the groups
+    ├── rules              what users have decided and holds (tables.rules); the parts above know nothing of it
     └── jobs               runs of jobs whose commands are not all settled, by `JobContext.key`, oldest first
 
 Used by the fold (tables.fold) and by tables.rows, which turns it into bytes and back.
@@ -13,7 +14,7 @@ Used by the fold (tables.fold) and by tables.rows, which turns it into bytes and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,6 +22,9 @@ from schemas.facts import EmbeddedImage
 from schemas.ids import UNCLUSTERED
 from tables.clusters import Clusters
 from tables.mixture import Mixture
+
+if TYPE_CHECKING:
+    from tables.rules import Rules
 
 HERO_CANDIDATES: Final = 8
 HEROES_SHOWN: Final = 3
@@ -175,7 +179,7 @@ class Pet:
     `version_offset`: log offset of the event that made the current version, -1 before the first. `snapshot`: the
     message that this event sent to `media.clusters.updated`. `aliases`: ended cluster numbers and their successors.
     `erased`: what its purges have said, None when there was none. `grouped`: whether its mixture is of an engine that
-    groups components.
+    groups components. `rules`: None while nothing is decided.
     """
 
     pet_id: str
@@ -200,10 +204,12 @@ class Pet:
     snapshot: bytes = b""
     erased: Erased | None = None
     grouped: bool = False
+    rules: Rules | None = None
 
     def memory(self) -> int:
         """Bytes that this pet takes in memory, roughly: its sums, and its ids at 120 bytes each."""
-        return self.mixture.memory() + 120 * (len(self.folded) + len(self.ended))
+        decided = self.rules.images_placed() if self.rules else 0
+        return self.mixture.memory() + 120 * (len(self.folded) + len(self.ended) + 2 * decided)
 
     def assign(self, component: int, number: int) -> None:
         """Let a component belong to a cluster; UNCLUSTERED for none."""

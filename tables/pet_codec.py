@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from tables.mixture import ComponentSums, Mixture
 from tables.pet import Group, Pet
 from tables.rows import (
+    RULES,
     ComponentRow,
-    EventRow,
+    DecidedRow,
     GroupedRow,
     GroupedState,
     PetState,
@@ -72,7 +73,7 @@ def state_of(pet: Pet, offsets: dict[int, int], segments: list[int], tail: Segme
 
 
 def pet_of(
-    pet_id: str, state: PetState, event_row: Callable[[int], EventRow], segment: Callable[[int], Segment]
+    pet_id: str, state: PetState, event_row: Callable[[int], DecidedRow], segment: Callable[[int], Segment]
 ) -> Pet:
     """Decode a pet: reads each referenced event row once, and every segment."""
     pet = Pet(
@@ -96,6 +97,9 @@ def pet_of(
     )
     rows = {offset: event_row(offset) for offset in {offset for _, offset in state.components}}
     for component, offset in state.components:
+        if component == RULES:
+            pet.rules = rows[offset].rules
+            continue
         found = next(row for row in rows[offset].components if row.component == component)
         total = decode_sum(found.total, state.dimension)
         pet.mixture.restore(ComponentSums(component, found.count, found.weight, total))

@@ -54,12 +54,16 @@ class Album:
                 self.component = dict(row.recluster)
         return self
 
-    def number(self, image_id: str, groups: dict[int, Group]) -> int:
-        """The cluster number that an image has had so far."""
+    def where(self, image_id: str) -> int:
+        """The component that an image lies in, after all merges; one that there is not for none."""
         component = self.component.get(image_id, UNFOLDED)
         while component in self.parents:
             component = self.parents[component]
-        group = groups.get(component)
+        return component
+
+    def number(self, image_id: str, groups: dict[int, Group]) -> int:
+        """The cluster number that an image has had so far."""
+        group = groups.get(self.where(image_id))
         return UNCLUSTERED if group is None else group.number
 
 
@@ -80,10 +84,10 @@ def recluster(pet: Pet, album: Album, policy: Policy) -> tuple[Changes, list[tup
         image = album.vectors.get(image_id)
         if image is None or len(image.vector) != width:  # no vector that fits this model: kept, in no cluster
             pet.unclustered_count += 1
-            scratch.members[image_id] = change_of(_waiting(first, pet.grouped), UNCLUSTERED, "reclustered")
+            scratch.members[image_id] = change_of(waiting_image(first, pet.grouped), UNCLUSTERED, "reclustered")
             continue
         votes = dict.fromkeys(album.labels[image_id], 1)
-        placed[image_id] = place(pet, scratch, _waiting(image, pet.grouped), image.vector, votes, policy)[1]
+        placed[image_id] = place(pet, scratch, waiting_image(image, pet.grouped), image.vector, votes, policy)[1]
     group_all(pet, scratch, policy)
     now = _resolve(placed, scratch)
     pet.aliases, pet.next_cluster = aliases, first_number
@@ -107,7 +111,8 @@ def recluster(pet: Pet, album: Album, policy: Policy) -> tuple[Changes, list[tup
     return changes, list(now.items())
 
 
-def _waiting(image: PlacedImage, grouped: bool) -> Waiting:
+def waiting_image(image: PlacedImage, grouped: bool) -> Waiting:
+    """What a component keeps of an image, from the image's row."""
     i = image
     waiting = Waiting(i.image_id, i.score, i.quality, i.phash, i.width, i.height, i.taken_at)
     if not grouped:

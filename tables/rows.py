@@ -21,6 +21,7 @@ import msgspec
 from schemas.facts import ImagesEmbedded, Policy
 from tables.outputs import Output
 from tables.pet import Candidate, Erased, Listed, Look, OpenJob, Rated, Waiting
+from tables.rules import Rules
 
 PARTITION_KEY: Final = b"/partition"
 
@@ -128,6 +129,16 @@ class EventRow(msgspec.Struct, frozen=True, array_like=True):
     outputs: list[Output]
 
 
+class DecidedRow(EventRow, frozen=True, array_like=True):
+    """The row of an event that changed what users' decisions hold; of any other, `rules` is not written."""
+
+    rules: Rules | None = None
+
+
+RULES: Final = -1
+"""Stands among a head's components for the rules, which have their newest row as a component has."""
+
+
 class PurgeRow(msgspec.Struct, frozen=True, array_like=True):
     """The rows that stood at a purge: kind and offsets. Like `Delivery`, it tells of this table, not of the log."""
 
@@ -135,7 +146,9 @@ class PurgeRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PetState(msgspec.Struct, frozen=True, array_like=True):
-    """The part of the head that is a function of the log. `components`: (component, offset of its newest row)."""
+    """The part of the head that is a function of the log. `components`: (component, offset of its newest row), `RULES`
+    among them.
+    """
 
     version: int
     last_offset: int
@@ -210,7 +223,7 @@ class _ReadComponentRow(GroupedRow, frozen=True, array_like=True):
     waiting: list[Rated]  # type: ignore[assignment]
 
 
-class _ReadEventRow(EventRow, frozen=True, array_like=True):
+class _ReadEventRow(DecidedRow, frozen=True, array_like=True):
     components: list[_ReadComponentRow]  # type: ignore[assignment]
 
 
@@ -278,7 +291,7 @@ def decode_segment(raw: bytes) -> Segment:
     return _segment.decode(raw)
 
 
-def decode_event_row(raw: bytes) -> EventRow:
+def decode_event_row(raw: bytes) -> DecidedRow:
     """Inverse of `encode`, but that every hero is a Candidate, and who waits is Rated; `plain_group` takes it back."""
     return _event_row.decode(raw)
 

@@ -13,7 +13,7 @@ put again.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
@@ -22,11 +22,12 @@ from schemas.errors import DeadLetter, StopProcess
 from schemas.facts import Fact
 from tables import rows
 from tables.changes import Position
-from tables.fold import Step, refuse, step
+from tables.fold import refuse, step
 from tables.mixture import Mixture
 from tables.outputs import Output
 from tables.pet import Pet
 from tables.pet_codec import component_rows, pet_of, state_of
+from tables.step import Step
 
 Get = Callable[[bytes], bytes | None]
 Record = tuple[bytes, bytes | None]
@@ -171,8 +172,7 @@ class PetStore:
             records.append((rows.row_key(pet_id, "d", offset), rows.encode(stored.tail)))
             stored.segments.append(offset)
             stored.tail = rows.Segment()
-        event_row = rows.EventRow(component_rows(stored.pet, result.touched), result.outputs)
-        records.append((rows.row_key(pet_id, "c", offset), rows.encode(event_row)))
+        records.append((rows.row_key(pet_id, "c", offset), rows.encode(_event_row(stored.pet, result))))
         delivery.pending = [p for p in delivery.pending if p.offset > frontier] + [rows.Pending(offset, kinds)]
         self._supersede(stored, result, offset)
         tombstones = self._collect_garbage(stored, offset, frontier)
@@ -220,18 +220,23 @@ class PetStore:
     @staticmethod
     def _supersede(stored: StoredPet, result: Step, offset: int) -> None:
         """Point the touched components to this event's row; rows that nothing points to any more become garbage."""
-        offsets, groups, uses = stored.offsets, stored.pet.groups, stored.uses
+        offsets, uses = stored.offsets, stored.uses
+        groups: Set[int] = stored.pet.groups.keys()
+        touched = result.touched
+        if stored.pet.rules is not None:
+            groups |= {rows.RULES}
+            touched = touched | {rows.RULES} if result.decided else touched
         left = {offset, stored.version_row}
-        opened = sum(component not in offsets for component in result.touched)
+        opened = sum(component not in offsets for component in touched)
         gone = [c for c in offsets if c not in groups] if len(offsets) + opened > len(groups) else []
-        for component in [*gone, *(c for c in result.touched if c in offsets)]:
+        for component in [*gone, *(c for c in touched if c in offsets)]:
             uses[offsets[component]] -= 1
             left.add(offsets[component])
         for component in gone:
             del offsets[component]
         # In place and rising, so that they stay in order.
-        offsets.update(dict.fromkeys(sorted(result.touched), offset))
-        uses[offset] = len(result.touched)
+        offsets.update(dict.fromkeys(sorted(touched), offset))
+        uses[offset] = len(touched)
         stored.version_row = stored.pet.version_offset
         unused = [row for row in sorted(left) if not uses[row]]
         for row in unused:
@@ -275,6 +280,13 @@ class PetStore:
         if any(event.offset == offset for event in pending):
             applied.outputs = rows.decode_event_row(self._need(pet_id, "c", offset)).outputs
         return applied
+
+
+def _event_row(pet: Pet, result: Step) -> rows.EventRow:
+    components = component_rows(pet, result.touched)
+    if result.decided and pet.rules is not None:
+        return rows.DecidedRow(components, result.outputs, pet.rules)
+    return rows.EventRow(components, result.outputs)
 
 
 def _deletions(pet_id: str, standing: rows.PurgeRow) -> list[Record]:

@@ -11,6 +11,8 @@ from schemas.ids import UNCLUSTERED
 from schemas.versions import (
     ClusterChange,
     ComponentMove,
+    DecidedChange,
+    DecidedVersion,
     GroupedChange,
     GroupedCluster,
     GroupedHero,
@@ -24,15 +26,17 @@ from tables.engines import engine_of
 from tables.faces import Face, FaceOf
 from tables.heroes import score, shown_parts
 from tables.pet import HEROES_SHOWN, Candidate, Listed, Pet
+from tables.shown import View
 
 
-def build_version(pet: Pet, face: FaceOf, changes: Changes, job: JobContext, at: Position) -> PetVersion:
+def build_version(pet: Pet, view: View, face: FaceOf, changes: Changes, job: JobContext, at: Position) -> PetVersion:
     """The message for the version that `pet` has just reached."""
     members = tuple(
         msgspec.structs.replace(m, cluster=_successor(changes, m.cluster)) for m in changes.members.values()
     )
-    numbers = {pet.clusters.number(component) for component in changes.touched} | changes.clusters
-    standing = [_cluster_change(face(number)) for number in numbers if number in pet.clusters]
+    clusters = view.clusters
+    numbers = {clusters.number(component) for component in changes.touched} | changes.clusters
+    standing = [_cluster_change(face(number)) for number in numbers if number in clusters]
     ended = [ClusterChange(gone, "", 0, 0.0, (), _successor(changes, gone)) for gone in changes.merged]
     version = PetVersion(
         pet_id=pet.pet_id,
@@ -46,9 +50,9 @@ def build_version(pet: Pet, face: FaceOf, changes: Changes, job: JobContext, at:
         max_cluster_size=at.policy.max_cluster_size,
         members=members,
         clusters=tuple(sorted([*standing, *ended], key=lambda c: c.number)),
-        cluster_count=len(pet.clusters),
-        image_count=pet.image_count,
-        unclustered_count=pet.unclustered_count,
+        cluster_count=len(clusters),
+        image_count=view.image_count,
+        unclustered_count=view.unclustered_count,
         coverage=pet.coverage,
         quality_score=pet.quality_score,
     )
@@ -63,17 +67,20 @@ def _grouped(version: PetVersion, changes: Changes) -> GroupedVersion:
         "moves": tuple(ComponentMove(*move) for move in changes.moves),
     }
     del fields["format"]
-    return GroupedVersion(**fields)
+    return GroupedVersion(**fields) if changes.decided_by is None else DecidedVersion(**fields)
 
 
 def _grouped_change(change: MemberChange, changes: Changes) -> GroupedChange:
     component = changes.component_of.get(change.image_id, -1)
-    return GroupedChange(
+    grouped = GroupedChange(
         **_fields(change),
         component=component,
         membership=changes.memberships.get(change.image_id, -1.0),
         duplicate_of=changes.duplicates.get(change.image_id, ""),
     )
+    if changes.decided_by is None:
+        return grouped
+    return DecidedChange(**_fields(grouped), decision=changes.decided_by.get(change.image_id, ""))
 
 
 def _grouped_cluster(cluster: ClusterChange, changes: Changes) -> GroupedCluster:
