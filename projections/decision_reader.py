@@ -5,9 +5,10 @@ Used by `app.decisions` and by the readers of history. Clusters have their publi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -17,6 +18,8 @@ from schemas.headers import timestamp
 from schemas.ids import cluster_id
 
 DecisionState = Literal["accepted", "refused", "undone"]
+_CLUSTER: Final = re.compile(r"\bcluster (\d+)\b")
+"""How the fold's reasons name one."""
 DecisionKey = tuple[str, str]
 """A pet's id and a decision's."""
 
@@ -166,7 +169,7 @@ def _decision(row: Any) -> DecisionRow:
         state="undone" if row["accepted"] and row["undone_by"] is not None else state,
         version=row["version"],
         code=row["code"] or None,
-        reason=row["reason"] or None,
+        reason=_CLUSTER.sub(lambda match: f"cluster {cluster_id(row['pet_id'], int(match[1]))}", row["reason"]) or None,
         cluster=None if row["cluster"] is None else cluster_id(row["pet_id"], row["cluster"]),
         images=row["images"],
         undone_by=row["undone_by"],

@@ -144,15 +144,22 @@ async def test_it_is_written_to_the_log_and_answered_when_it_is_settled(patient:
 async def test_what_the_fold_refuses_is_a_409_with_its_reason_and_kept(patient: Api, stores: Stores) -> None:
     asked = asyncio.create_task(decide(patient, decision_id="d-1"))
     reply = await settle(
-        patient, stores, asked, version=2, accepted=False, code="conflict", reason="d-0 says otherwise", cluster=-1
+        patient,
+        stores,
+        asked,
+        version=2,
+        accepted=False,
+        code="conflict",
+        reason="d-0 says cluster 3 is gone",
+        cluster=-1,
     )
     refused = {"refusal": "conflict", "version": 2, "decision_id": "d-1"}
     assert (reply.status, error(reply)) == (
-        *(409, {"code": "decision_refused", "message": "d-0 says otherwise", **refused}),
+        *(409, {"code": "decision_refused", "message": "d-0 says cluster 101-cluster-3 is gone", **refused}),
     )
     row = data(await patient.call("GET", reply.headers["Location"]))
     assert (row["state"], row["code"], row["reason"], row["cluster"]) == (
-        *("refused", "conflict", "d-0 says otherwise", None),
+        *("refused", "conflict", "d-0 says cluster 101-cluster-3 is gone", None),
     )
     again = await decide(patient, decision_id="d-1")
     assert (again.status, again.body) == (409, reply.body)

@@ -25,8 +25,8 @@ def group(number: int, count: int, label: str = "", **more: Any) -> GroupedClust
     return GroupedCluster(number, label or f"Cluster {number}", count, 0.8, (GroupedHero(f"i{number}", 0.5),), **more)
 
 
-def held(image_id: str, number: int, decision: str = "") -> DecidedChange:
-    return DecidedChange(image_id, number, 0.9, "decided" if decision else "joined", decision=decision)
+def held(image_id: str, number: int, decision: str = "", rule: str = "") -> DecidedChange:
+    return DecidedChange(image_id, number, 0.9, rule or ("decided" if decision else "joined"), decision=decision)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def family(api: Api) -> Api:
         decided_version(PET, 4, (held("d", 1),), (group(1, 3, "Rex"), group(2, 0, merged_into=1))),
         decided_version(PET, 5, (held("c", 0, "d-merge"),), (group(1, 0, merged_into=0), group(0, 4))),
         settled(PET, "d-merge", 5, "merge", arguments={"clusters": [0, 1]}, images=1),
-        decided_version(PET, 6, (held("c", 1),), (group(0, 2), group(1, 2, "Rex"))),
+        decided_version(PET, 6, (held("c", 1, rule="decided"),), (group(0, 2), group(1, 2, "Rex"))),
         settled(PET, "d-undo", 6, "undo", arguments={"decision_id": "d-merge"}, undoes="d-merge", who="bob"),
         decided_version(PET, 7, (held("d", 3),), (group(3, 1, split_from=1), group(1, 1, "Rex"))),
         decided_version(PET, 8, (held("d", -1),), (group(3, 0),)),
@@ -127,7 +127,10 @@ async def test_why_names_the_decision_that_holds_an_image(family: Api) -> None:
     assert why["decision"] == {
         "decision_id": "d-merge", "kind": "merge", "who": "ann", "why": "it is Rex", "version": 5,
     }  # fmt: skip
-    assert (await ask(family, f"/internal/pets/{PET}/images/c/why"))[0]["decision"] is None, "it was taken back"
+    assert (await ask(family, f"/internal/pets/{PET}/images/a/why"))[0]["decision"] is None
+    freed = (await ask(family, f"/internal/pets/{PET}/images/c/why"))[0]
+    assert (freed["decision"]["decision_id"], freed["decision"]["who"]) == ("d-undo", "bob")
+    assert freed["meaning"].startswith("No decision holds it any more")
     async with family.pool.acquire() as connection, connection.transaction():
         await apply_version(connection, decided_version(PET, 9, (held("c", 0, "d-next"),)))
     early = (await ask(family, f"/internal/pets/{PET}/images/c/why"))[0]["decision"]
