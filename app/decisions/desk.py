@@ -2,7 +2,7 @@
 
 known already?  → what became of it     a decision's id makes it one
 refused early?  → why                   from the rows of Postgres
-into the log                            the broker's word is waited for
+into the log                            sealed under a key of its own; the broker's word is waited for
 settled         → what became of it     as soon as the projector has written it
 not in time     → pending               it will be settled all the same
 """
@@ -10,6 +10,8 @@ not in time     → pending               it will be settled all the same
 from __future__ import annotations
 
 import asyncio
+import os
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -26,6 +28,7 @@ from projections.own_writes import OwnWrites
 from schemas.codec import encode_fact, fact_type
 from schemas.headers import build_headers, timestamp
 from schemas.ids import message_id
+from schemas.pet_keys import PET_KEY_TYPE, SECRET_BYTES, PetKey, encode_key
 from schemas.topics import Topics
 
 log = structlog.get_logger(__name__)
@@ -60,6 +63,7 @@ class DecisionDesk:
         self._own_writes = own_writes
         self._send = send
         self._topic = topics.pet_log.name
+        self._keys_topic = topics.pet_keys.name
         self._clock = clock
         self._ce_source = ce_source
         self._timeout = timeout
@@ -81,7 +85,14 @@ class DecisionDesk:
             if known is None:
                 raise
             return _same(draft, known), True
-        await self._send([self._message(draft, traceparent)])
+        key = PetKey(
+            key_id=uuid.uuid4().hex,
+            pet_id=draft.pet_id,
+            created_at=timestamp(self._clock()),
+            secret=os.urandom(SECRET_BYTES),
+        )
+        await self._send([self._key_message(key)])  # durable before anything is sealed under it
+        await self._send([self._message(draft, key, traceparent)])
         row = await self._settled(draft, self._wait)
         return None if row is None else _same(draft, row), False
 
@@ -109,13 +120,18 @@ class DecisionDesk:
             log.warning("decision_not_awaited", pet_id=draft.pet_id, error=repr(error))
             return None
 
-    def _message(self, draft: Draft, traceparent: str) -> Message:
+    def _key_message(self, key: PetKey) -> Message:
+        identity = message_id("key", key.key_id)
+        headers = build_headers(event_id=identity, event_type=PET_KEY_TYPE, source=self._ce_source, time=key.created_at)
+        return Message(self._keys_topic, key.key_id.encode(), encode_key(key), headers, beside=key.pet_id)
+
+    def _message(self, draft: Draft, key: PetKey, traceparent: str) -> Message:
         fact, now = draft.fact(), timestamp(self._clock())
         event_id = message_id("decision", draft.pet_id, draft.decision_id)
         headers = build_headers(
             event_id=event_id, event_type=fact_type(fact), source=self._ce_source, time=now, traceparent=traceparent
         )
-        value = encode_fact(fact, event_id=event_id, time=now, pet_id=draft.pet_id)
+        value = encode_fact(fact, event_id=event_id, time=now, pet_id=draft.pet_id, key=key)
         return Message(self._topic, draft.pet_id.encode(), value, headers)
 
 

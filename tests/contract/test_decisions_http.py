@@ -15,9 +15,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from app.local.kafka import KafkaServer
 from app.partitions import partition_of
-from schemas.codec import decode_fact
+from schemas.codec import Envelope, decode_fact
 from schemas.facts import DecisionSubmitted
 from schemas.headers import header
+from schemas.pet_keys import PET_KEY_TYPE, PetKey, decode_key
 from schemas.topics import Topics
 from tests.conftest import TEST_PARTITIONS
 from tests.contract.web_rig import Api, Reply, Stores, nowhere, serving
@@ -86,11 +87,37 @@ def error(reply: Reply) -> Any:
     return json.loads(reply.body)["error"]
 
 
+class Keys:
+    """The keys that the API has written."""
+
+    def __init__(self, records: list[ConsumerRecord]) -> None:
+        self.records = records
+
+    def find(self, key_id: str) -> PetKey:
+        """Of the one record of this key."""
+        (record,) = [record for record in self.records if record.key == key_id.encode()]
+        return decode_key(record.value)
+
+
+async def facts_of(stores: Stores) -> list[tuple[Envelope, DecisionSubmitted]]:
+    """What stands in the log, opened."""
+    keys, found = Keys(await read(stores, stores.topics.pet_keys.name)), []
+    for record in await log_of(stores):
+        envelope, fact = decode_fact(record.value, keys)
+        assert isinstance(fact, DecisionSubmitted)
+        found.append((envelope, fact))
+    return found
+
+
 async def log_of(stores: Stores) -> list[ConsumerRecord]:
+    return await read(stores, stores.topics.pet_log.name)
+
+
+async def read(stores: Stores, topic: str) -> list[ConsumerRecord]:
     consumer = AIOKafkaConsumer(bootstrap_servers=stores.bootstrap_servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = [TopicPartition(stores.topics.pet_log.name, number) for number in range(TEST_PARTITIONS)]
+        partitions = [TopicPartition(topic, number) for number in range(TEST_PARTITIONS)]
         total = sum((await consumer.end_offsets(partitions)).values())
         consumer.assign(partitions)
         records: list[ConsumerRecord] = []
@@ -104,10 +131,8 @@ async def log_of(stores: Stores) -> list[ConsumerRecord]:
 
 async def settle(api: Api, stores: Stores, asked: asyncio.Task[Reply], **outcome: Any) -> Reply:
     """The answer to a decision that is in the log and then settled, as fold and projector would."""
-    records = await eventually(lambda: log_of(stores))
+    (envelope, fact), *_ = await eventually(lambda: facts_of(stores))
     assert not asked.done(), "it waits"
-    envelope, fact = decode_fact(records[-1].value)
-    assert isinstance(fact, DecisionSubmitted)
     said = {"arguments": fact.arguments, "who": fact.who, "why": fact.why, "time": envelope.time}
     made = outcome.pop("version", 3)
     message = settled(PET, fact.decision_id, made, fact.kind, expected_version=fact.expected_version, **said | outcome)
@@ -122,13 +147,17 @@ async def test_it_is_written_to_the_log_and_answered_when_it_is_settled(patient:
     assert reply.status == 201
     assert reply.headers["Location"] == f"{PLACE}/{row['decision_id']}"
     (record,) = await log_of(stores)
-    envelope, fact = decode_fact(record.value)
+    ((envelope, fact),) = await facts_of(stores)
     assert fact == DecisionSubmitted(
         decision_id=row["decision_id"], kind="rename", expected_version=2, arguments={"cluster": 0, "name": "Rex"},
         who="ann", why="it is Rex",
     )  # fmt: skip
     assert (record.key, record.partition) == (PET.encode(), partition_of(PET, TEST_PARTITIONS))
     assert header(record.headers, "ce_type") == "media.DecisionSubmitted.v1"
+    assert not [word for word in (b"Rex", b"ann") if word in record.value], "it is sealed"
+    (key,) = await read(stores, stores.topics.pet_keys.name)
+    assert (key.partition, header(key.headers, "ce_type")) == (record.partition, PET_KEY_TYPE)
+    assert (envelope.key_id.encode(), decode_key(key.value).pet_id) == (key.key, PET)
     assert header(record.headers, "ce_id") == envelope.event_id
     assert header(record.headers, "ce_time") == envelope.time == row["decided_at"]
     assert row == {
