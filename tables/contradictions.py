@@ -69,15 +69,28 @@ _RULES: Final[dict[str, Callable[[Decision, Lookup], str]]] = {
 def dependent(undone: Decision, decisions: Sequence[Decision]) -> Decision | None:
     """The first of the decisions behind `undone` that was made of what it had done, and would be another without it."""
     later = decisions[decisions.index(undone) + 1 :]
+    if undone.kind in ("rename", "pin_hero"):
+        return _kept_alive(undone, later)
     groups = [set(decision.named) for decision in decisions if decision.kind == "together"]
     return next((decision for decision in later if _builds_on(decision, undone, groups)), None)
 
 
+def _kept_alive(undone: Decision, later: Sequence[Decision]) -> Decision | None:
+    """A decision about a cluster that had lost images before it, and might be none without the undone one."""
+    shrunk = False
+    for decision in later:
+        if shrunk and decision.kind != "remove_images" and undone.cluster in _about(decision):
+            return decision
+        shrunk |= decision.kind not in ("rename", "pin_hero") and undone.cluster in _about(decision)
+    return None
+
+
+def _about(decision: Decision) -> set[int]:
+    return {decision.cluster, *decision.ended, *decision.sources} - {UNCLUSTERED}
+
+
 def _builds_on(decision: Decision, undone: Decision, groups: Sequence[set[str]]) -> bool:
-    changed = {undone.cluster, *undone.ended, *undone.sources} - {UNCLUSTERED}
-    about = {decision.cluster, *decision.ended, *decision.sources}
-    if undone.kind in ("rename", "pin_hero"):
-        return False
+    changed, about = _about(undone), _about(decision)
     if decision.kind == "together":
         named = set(decision.named)
         named.update(*(group for group in groups if not group.isdisjoint(named)))

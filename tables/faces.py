@@ -9,8 +9,8 @@ from itertools import chain
 
 from tables.clusters import Clusters
 from tables.heroes import first_of, ranked
-from tables.pet import HERO_CANDIDATES, HEROES_SHOWN, Group, Listed, Pet
-from tables.rules import Lookup, Part, Taken
+from tables.pet import HERO_CANDIDATES, HEROES_SHOWN, Listed, Pet
+from tables.rules import Lookup
 from tables.shown import ShownClusters
 
 
@@ -65,16 +65,14 @@ def decided_face(pet: Pet, clusters: ShownClusters, number: int) -> Face:
     one holds here. A pinned image comes first, and the name that a user gave is the label.
     """
     part, lookup = clusters.part(number), clusters.lookup
-    components = [component for component in clusters.components(number) if clusters.others(component)]
-    groups = [pet.groups[component] for component in components]
-    shown: list[Group | Part | Taken] = [*groups, *filter(None, map(clusters.taken, components))]
-    members = _others([each for group in shown for each in group.members], lookup)
-    candidates = _others([each for group in shown for each in group.heroes], lookup)
+    members, candidates = list[Listed](part.members if part else ()), list[Listed](part.heroes if part else ())
     votes: dict[str, int] = dict(part.votes) if part else {}
-    if part is not None:
-        members += part.members
-        candidates += part.heroes
-    for group in groups:
+    for component in clusters.components(number):
+        if not clusters.others(component):
+            continue
+        group, taken = pet.groups[component], clusters.taken(component)
+        members += group.members if taken is None else _others(group.members, taken.members, lookup)
+        candidates += group.heroes if taken is None else _others(group.heroes, taken.heroes, lookup)
         for label, count in group.votes.items():
             votes[label] = votes.get(label, 0) + count
     members.sort(key=lambda member: -member.score)
@@ -86,10 +84,10 @@ def decided_face(pet: Pet, clusters: ShownClusters, number: int) -> Face:
     return Face(number, label, count, tightness, members, found[:HERO_CANDIDATES])
 
 
-def _others(images: Iterable[Listed], lookup: Lookup) -> list[Listed]:
-    """Those that no decision holds, each once: what its component says of it first."""
+def _others(listed: Iterable[Listed], left: Iterable[Listed], lookup: Lookup) -> list[Listed]:
+    """Images of a component that no decision holds, each once: what the component itself says of it first."""
     found: dict[str, Listed] = {}
-    for each in images:
+    for each in chain(listed, left):
         if each.image_id not in lookup.place:
             found.setdefault(each.image_id, each)
     return list(found.values())

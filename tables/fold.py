@@ -35,7 +35,6 @@ from tables.placing import group_touched, place, shortlist
 from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage, image_row
-from tables.rules import Lookup
 from tables.shown import ShownClusters
 from tables.step import Step, Telling, make_version, telling_of
 from tables.vectors import is_unit
@@ -214,7 +213,7 @@ def _count_decided(pet: Pet, changes: Changes, row: ImageRow, at: Position, hist
     """Images that a decision holds arrive once more, as under another model: count anew what it holds."""
     if pet.rules is None:
         return
-    held = Lookup(pet.rules.decisions).place
+    held = pet.rules.lookup.place
     if any(placed.image.image_id in held for placed in changes.placed):
         album = Album(pet.model).read([*history(), row])
         pet.rules = counted(pet, pet.rules.decisions, album, at.policy)[0]

@@ -20,7 +20,7 @@ from tables.parts import counted
 from tables.pet import Pet
 from tables.recluster import Album
 from tables.rows import ImageRow
-from tables.rules import REMOVED, Decision, Lookup, Rules
+from tables.rules import REMOVED, Decision, Rules
 from tables.shown import ShownClusters
 from tables.step import Step, first_telling, make_version
 
@@ -143,7 +143,7 @@ def kept_through(pet: Pet, rules: Rules, album: Album, was: dict[str, int], poli
     `album`: where the images lie now. `was`: where they were shown before. The components are others now: a cluster's
     decided images are followed by the components that are mostly of what was shown in it.
     """
-    lookup = Lookup(rules.decisions)
+    lookup = rules.lookup
     inside: dict[tuple[int, int], int] = {}
     for image_id, number in was.items():
         key = album.where(image_id), number

@@ -63,7 +63,7 @@ def state_of(pet: Pet, offsets: dict[int, int], segments: list[int], tail: Segme
         pet.quality_score,
         pet.aliases,
         pet.jobs,
-        [(component, offsets[component]) for component in sorted(offsets)],
+        sorted(offsets.items()),
         segments,
         tail,
     )

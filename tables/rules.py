@@ -12,6 +12,7 @@ show and counted in a `Part` of their cluster instead. Later photos follow where
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -78,23 +79,6 @@ class Taken(msgspec.Struct, frozen=True, array_like=True):
         return sum(self.by.values())
 
 
-class Rules(msgspec.Struct, frozen=True, array_like=True):
-    """All decisions of a pet that hold, oldest first, and what follows from them.
-
-    `policy`: the last one by which the album was folded that groups components. `parts`: by cluster. `taken`: by
-    component.
-    """
-
-    policy: Policy
-    decisions: tuple[Decision, ...]
-    parts: dict[int, Part] = {}
-    taken: dict[int, Taken] = {}
-
-    def images_placed(self) -> int:
-        """How many images the decisions name, one that several name as often."""
-        return sum(len(image_ids) for decision in self.decisions for _, image_ids in decision.places)
-
-
 CLUSTER_KINDS: Final = ("rename", "merge", "split")
 """Decisions about whole clusters: where their images lie, new components of the mixture's cluster are shown, too."""
 
@@ -117,6 +101,7 @@ class Lookup:
             self.merged.update(dict.fromkeys(decision.ended, decision.cluster))
             if decision.kind in CLUSTER_KINDS:
                 self.held.update(number for number, _ in decision.places)
+        self.removed = sum(number == REMOVED for number in self.place.values())
         for decision in decisions:
             number = self.standing(decision.cluster)
             # A merged cluster is called as the one whose number it keeps, if that has a name.
@@ -133,6 +118,28 @@ class Lookup:
         while number in self.merged:
             number = self.merged[number]
         return number
+
+
+class Rules(msgspec.Struct, frozen=True, array_like=True, dict=True):
+    """All decisions of a pet that hold, oldest first, and what follows from them.
+
+    `policy`: the last one by which the album was folded that groups components. `parts`: by cluster. `taken`: by
+    component.
+    """
+
+    policy: Policy
+    decisions: tuple[Decision, ...]
+    parts: dict[int, Part] = {}
+    taken: dict[int, Taken] = {}
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """What the decisions say; made once, since each event asks."""
+        return Lookup(self.decisions)
+
+    def images_placed(self) -> int:
+        """How many images the decisions name, one that several name as often."""
+        return sum(len(image_ids) for decision in self.decisions for _, image_ids in decision.places)
 
 
 def images_held(decisions: Sequence[Decision]) -> int:

@@ -19,7 +19,7 @@ from schemas.ids import UNCLUSTERED
 from tables.clusters import Clusters, ClusterSum
 from tables.mixture import Mixture
 from tables.pet import Pet
-from tables.rules import REMOVED, Lookup, Part, Rules, Taken
+from tables.rules import Part, Rules, Taken
 from tables.vectors import MAX_WEIGHT, SCALE, Floats, decode_sum
 
 
@@ -31,7 +31,7 @@ class ShownClusters:
     """
 
     def __init__(self, pet: Pet, rules: Rules) -> None:
-        self.lookup = Lookup(rules.decisions)
+        self.lookup = rules.lookup
         self._pet, self._rules = pet, rules
         self._links = self._link()
         numbers = {component: self._number(component) for component in pet.mixture.ids}
@@ -179,5 +179,5 @@ def view_of(pet: Pet, rules: Rules | None = None) -> View:
     if rules is None:
         return View(pet.clusters, pet.image_count, pet.unclustered_count)
     clusters = ShownClusters(pet, rules)
-    images = pet.image_count - sum(number == REMOVED for number in clusters.lookup.place.values())
+    images = pet.image_count - clusters.lookup.removed
     return View(clusters, images, images - sum(clusters.counts(pet.mixture).values()))

@@ -11,11 +11,19 @@ import numpy as np
 from projections.bulk_rows import BulkRows
 from schemas.codec import decode_message
 from schemas.decisions import DecisionSettled
-from schemas.facts import MIXTURE_POLICY, DecisionSubmitted, EmbeddedImage, Policy, PolicyChanged, ReclusterRequested
+from schemas.facts import (
+    MIXTURE_POLICY,
+    DecisionSubmitted,
+    EmbeddedImage,
+    ModelPromoted,
+    Policy,
+    PolicyChanged,
+    ReclusterRequested,
+)
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import PetVersion
 from tables.replay import LogReplay
-from tests.albums import Directions, embedded, image
+from tests.albums import DIMENSION, MODEL, Directions, embedded, image
 from tests.unit.test_fold import Entry, entry
 
 PET = "pet_1"
@@ -27,6 +35,7 @@ class Album:
     """An album that grows event by event. `rows`: what the projections have; `settled`: what became of decisions."""
 
     policy: Policy = MIXTURE_POLICY
+    pet: str = PET
     log: list[Entry] = field(default_factory=list)
     replay: LogReplay = field(default_factory=lambda: LogReplay(0))
     versions: list[PetVersion] = field(default_factory=list)
@@ -36,9 +45,9 @@ class Album:
     def __post_init__(self) -> None:
         self.add(PolicyChanged(policy=self.policy), PARTITION_FACTS_KEY)
 
-    def add(self, fact: object, key: str = PET) -> DecisionSettled | None:
+    def add(self, fact: object, key: str = "") -> DecisionSettled | None:
         """Fold one more fact; returns what became of it, for a decision."""
-        self.log.append(entry(fact, key))
+        self.log.append(entry(fact, key or self.pet))
         outputs = self.replay.apply(len(self.log) - 1, *self.log[-1])
         assert not self.replay.refused
         for output in outputs:
@@ -53,8 +62,9 @@ class Album:
                 return message
         return None
 
-    def photos(self, *photos: EmbeddedImage, job_id: str = "", force: bool = False) -> None:
-        self.add(embedded(list(photos), job_id=job_id or f"job_{len(self.log)}", force=force))
+    def photos(self, *photos: EmbeddedImage, force: bool = False, model: str = MODEL) -> None:
+        fact = embedded(list(photos), job_id=f"job_{len(self.log)}", force=force)
+        self.add(msgspec.structs.replace(fact, model=model))
 
     def decide(self, kind: str, *, at: int = 0, as_id: str = "", **arguments: Any) -> DecisionSettled:
         """Submit a decision made at version `at`, the last one unless given."""
@@ -87,14 +97,16 @@ class Album:
 class RandomUser:
     """Adds random events to an album: photos of lookalike bursts, decisions about what is seen, recomputes."""
 
-    def __init__(self, seed: int, album: Album | None = None) -> None:
+    def __init__(self, seed: int, pet: str = PET) -> None:
         self.random = np.random.default_rng(seed)
-        self.album = album or Album()
+        self.album = Album(pet=pet)
         directions = Directions(seed)
         homes = [directions.new() for _ in range(4)]
         self._directions = directions
         self._bursts = [directions.near(homes[int(self.random.integers(4))], 0.8) for _ in range(12)]
-        self.made = 0
+        self.made: list[EmbeddedImage] = []
+        self.model = MODEL
+        self._again: list[EmbeddedImage] = []  # not embedded by the model in force yet
 
     def photos(self, most: int = 6) -> list[EmbeddedImage]:
         found = []
@@ -102,18 +114,25 @@ class RandomUser:
             burst = np.frombuffer(self._bursts[int(self.random.integers(12))], dtype="<i2") / 4096
             spread = float(self.random.choice([0.1, 0.3, 0.6]))
             vector = self._directions.near(burst, spread)
-            found.append(image(f"img_{self.made}", vector, float(self.random.random())))
-            self.made += 1
+            found.append(image(f"img_{len(self.made)}", vector, float(self.random.random())))
+            self.made.append(found[-1])
         return found
 
-    def upload(self) -> None:
-        self.album.photos(*self.photos())
+    def upload(self, *, force: bool = False) -> None:
+        """New photos, and some of those that another model embeds once more."""
+        again, self._again = self._again[:4], self._again[4:]
+        self.album.photos(*self.photos(), *again, model=self.model, force=force)
 
     def recompute(self) -> None:
-        """A recluster, a forced job, or another policy with a recluster."""
-        choice = int(self.random.integers(3))
+        """A recluster, a forced job, another policy with a recluster, or another model."""
+        choice = int(self.random.integers(4))
         if choice == 0:
-            self.album.photos(*self.photos(), force=True)
+            self.upload(force=True)
+            return
+        if choice == 3:
+            self.model = f"model@{len(self.album.log)}"
+            self._again = list(self.made)
+            self.album.add(ModelPromoted(model=self.model, dimension=DIMENSION), PARTITION_FACTS_KEY)
             return
         if choice == 1:
             join, merge = float(self.random.uniform(0.7, 0.9)), float(self.random.uniform(0.4, 0.7))

@@ -15,8 +15,8 @@ from app.whatif.policy import Overrides
 from projections.bulk_rows import COLUMNS, Row, all_rows
 from projections.fold_state import FoldState
 from projections.verify.folding import Versions
-from schemas.codec import decode_change
-from schemas.facts import Policy, PolicyChanged
+from schemas.codec import decode_change, encode_fact
+from schemas.facts import Fact, Policy, PolicyChanged, ReclusterRequested
 from schemas.ids import UNCLUSTERED, cluster_id
 from schemas.pet_keys import KeyReader
 from schemas.topics import PARTITION_FACTS_KEY
@@ -25,6 +25,8 @@ from tables.replay import LogReplay
 
 _PARTITION: Final = PARTITION_FACTS_KEY.encode()
 _BEFORE_THE_LOG: Final = -1
+_LATER: Final = "1970-01-01T00:00:00+00:00"
+"""The time of what is made up behind the log's end; nobody is told it."""
 
 
 class Fold:
@@ -42,6 +44,10 @@ class Fold:
             if output.channel == "versions":
                 self.versions.add(decode_change(output.value), output.value)
         self._replay.refused.clear()
+
+    def is_decided(self, pet_id: str) -> bool:
+        """Whether users have decided something about the pet that holds."""
+        return self._replay.store.pet(pet_id).rules is not None
 
     def policy(self, offset: int) -> Policy:
         """What is in force at `offset` of the log."""
@@ -75,19 +81,36 @@ class TwoFolds:
         key, row = partition_facts.record(self.what_if.rows.get, policy, _BEFORE_THE_LOG)
         self.what_if.rows[key] = row
         self.events = 0
+        self._next_offset = 0
 
     def feed(self, offset: int, key: bytes | None, value: bytes | None) -> None:
         """Fold the next record on both sides. Raises UnknownVersion for a newer release's fact."""
         if self._only is not None and key not in self._only:
             return
         self.events += 1
+        self._next_offset = offset + 1
         self.today.feed(offset, key, value)
         self.what_if.feed(offset, key, self._overrides.over_fact(value) if key == _PARTITION else value)
 
     def differences(self) -> Iterator[Difference]:
         """Of each pet that has a version on either side, in order of their ids."""
+        policy = self._overrides.over(self.today.policy(self._next_offset))
+        self._append(PolicyChanged(policy=policy), PARTITION_FACTS_KEY)
         for pet_id in sorted({*self.today.versions.pets(), *self.what_if.versions.pets()}):
-            yield compare(pet_id, self.today.album(pet_id), self.what_if.album(pet_id))
+            today = self.today.album(pet_id)
+            if self.today.is_decided(pet_id):
+                self._append(ReclusterRequested(request_id="what-if"), pet_id)
+                yield compare(pet_id, today, self.today.album(pet_id))
+            else:
+                yield compare(pet_id, today, self.what_if.album(pet_id))
+
+    def _append(self, fact: Fact, key: str) -> None:
+        """Let the log of today go on. What users have decided names the clusters that they saw, so that it can be kept
+        only where these were: such an album is folded anew under the policy at the log's end.
+        """
+        value = encode_fact(fact, event_id="what-if", time=_LATER, pet_id=key)
+        self.today.feed(self._next_offset, key.encode(), value)
+        self._next_offset += 1
 
     def close(self) -> None:
         """Let the files go."""

@@ -37,6 +37,11 @@ RECORDED = {
         "998fccf3417c71efafc47e45ff2acec7bdc9a56ce3670457653e1e579d8d914c",
         "3dbd70b9434128cd77185516f3df156855250fa6079a5ab9fb4119e8cf17da81",
     ),
+    # A random user's log (tests/decided_albums.py): every kind of decision among photos, recomputes and other models.
+    "mixture-1-decisions.msgpack": (
+        "e814e2f53d11a0f5821fc77bcb0c0de7411595312f84012c145d1fa1c52721cc",
+        "1bfbb9db3465624da3c856deeb6ee57d6c1155641d06b62b02682273084e2503",
+    ),
 }
 _QUALITY = 2
 """Place of the measured quality in an image's array."""

@@ -42,6 +42,9 @@ class Oracle:
             return
         arguments = settled.arguments
         about = {*arguments.get("image_ids", ()), *filter(None, [arguments.get("image_id")])}
+        if settled.kind == "together":  # what belongs together moves together
+            for _, _, others in [each for each in self.holding.values() if each[0] == "together"] * 3:
+                about |= others if about & others else set()
         if settled.kind in ("rename", "merge", "split"):
             clusters = arguments.get("clusters", [arguments.get("cluster")])
             about |= {image_id for image_id, number in before.items() if number in clusters}

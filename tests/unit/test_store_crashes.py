@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from schemas.codec import decode_change, decode_fact
 from schemas.errors import StopProcess
-from schemas.facts import PetPurged, Policy
-from tables.changes import Position
+from schemas.facts import PetPurged
+from tables.log import fold_record
 from tables.outputs import Output
 from tables.rows import is_head, is_purge_row, supersedes
 from tables.store import Applied, PetStore
+from tests.decided_albums import RandomUser
 from tests.unit.test_fold import TIME, burst_log, entry, fold
 
 PETS = ("pet_a", "pet_b", "pet_c")
@@ -45,6 +46,17 @@ def purged_log(seed: int) -> list[tuple[bytes, bytes]]:
         fact = PetPurged(purge_id=purge_id, accepted_until=TIME)
         log.insert(rng.randrange(len(log)), entry(fact, PETS[0]))
     return log
+
+
+def decided_log(seed: int) -> list[tuple[bytes, bytes]]:
+    """An album of which users decide something at every other event."""
+    user = RandomUser(seed, pet=PETS[0])
+    for _ in range(6):
+        user.upload()
+    for _ in range(12):
+        user.decide()
+        user.upload() if user.random.random() < 0.7 else user.recompute()
+    return user.album.log
 
 
 class Crash(Exception):
@@ -91,10 +103,7 @@ class World:
         self.committed = last
 
     def _apply(self, store: PetStore, log: list[tuple[bytes, bytes]], offset: int) -> Applied:
-        key, value = log[offset]
-        envelope, fact = decode_fact(value)
-        at = Position(0, offset, envelope.time, Policy())
-        applied = store.apply(key.decode(), fact, at, "", frontier=self.committed, generation=self.generation)
+        applied = fold_record(store, 0, offset, *log[offset], frontier=self.committed, generation=self.generation)[2]
         for row, content in applied.records:
             if content is None:
                 self.local.rows.pop(row, None)
@@ -191,6 +200,12 @@ def offset_of(row: bytes) -> int:
 @given(st.integers(0, 1_000_000))
 def test_a_purge_survives_any_schedule_of_crashes_and_leaves_no_row(seed: int) -> None:
     survive(seed, lambda local: PetStore(local.get), purged_log)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1_000_000))
+def test_decisions_survive_any_schedule_of_crashes(seed: int) -> None:
+    survive(seed, lambda local: PetStore(local.get), decided_log)
 
 
 @settings(max_examples=120, deadline=None)
