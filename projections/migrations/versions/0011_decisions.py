@@ -26,6 +26,9 @@ ON = "cluster_summaries (pet_id, cluster_number) WHERE merged_into IS NOT NULL O
 
 
 def upgrade() -> None:
+    # First: what stands before an autocommit block is committed with it, and would stand in the way of a repeat.
+    with op.get_context().autocommit_block():
+        build_index(LINEAGE, ON)
     op.create_table(
         "pet_decisions",
         sa.Column("pet_id", sa.Text(collation="C"), primary_key=True),
@@ -47,8 +50,6 @@ def upgrade() -> None:
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
     )
     op.execute("CREATE INDEX pet_decisions_newest ON pet_decisions (pet_id, log_offset DESC)")
-    with op.get_context().autocommit_block():
-        build_index(LINEAGE, ON)
 
 
 def downgrade() -> None:
