@@ -11,7 +11,7 @@ from schemas.ids import UNCLUSTERED
 from schemas.versions import MemberChange
 from tables.engines import Merge
 from tables.pet import Group, Listed, Pet, Waiting
-from tables.vectors import Floats
+from tables.vectors import Floats, dequantize
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,19 @@ class Position:
 
 @dataclass(frozen=True)
 class Placed:
-    """An image that lies in a component, with its vector, shape (d,). `seen`: components looked at, nearest first."""
+    """An image that lies in a component. `raw`: its vector, as in the log: of a whole album that is folded anew all are
+    held at once. `seen`: components looked at, nearest first.
+    """
 
     image: Waiting
     component: int
-    vector: Floats
+    raw: bytes
     seen: tuple[int, ...] = ()
+
+    @property
+    def vector(self) -> Floats:
+        """Shape (d,), integer-valued."""
+        return dequantize(self.raw)
 
 
 @dataclass
@@ -84,7 +91,8 @@ def absorb(pet: Pet, changes: Changes, merge: Merge, policy: Policy) -> None:
     numbers = sorted(n for n in (source.number, target.number) if n != UNCLUSTERED)
     if len(numbers) == 2:
         kept, gone = numbers
-        pet.aliases[gone] = changes.merged[gone] = kept
+        changes.merged[gone] = kept
+        pet.end(gone, kept)
     pet.assign(merge.target, numbers[0] if numbers else UNCLUSTERED)
     target.waiting += source.waiting
     target.list_members(source.members, member_limit(policy))

@@ -39,6 +39,10 @@ class Clusters:
     def __contains__(self, number: int) -> bool:
         return number in self._components
 
+    def memory(self) -> int:
+        """Bytes of the sums that are known."""
+        return sum(known.total.nbytes for known in self._sums.values())
+
     def numbers(self) -> Set[int]:
         """All cluster numbers."""
         return self._components.keys()

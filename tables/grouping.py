@@ -12,7 +12,6 @@ from collections.abc import Sequence, Set
 from typing import Final
 
 import msgspec
-import numpy as np
 
 from schemas.facts import Policy
 from schemas.ids import UNCLUSTERED
@@ -121,7 +120,7 @@ def _end(pet: Pet, changes: Changes, shared: Sequence[dict[int, int]], numbers: 
         heir = _most(went[ended])
         changes.merged[ended] = heir
         if heir != UNCLUSTERED:
-            pet.aliases[ended] = heir
+            pet.end(ended, heir)
 
 
 def _wait(pet: Pet, changes: Changes, group: Group, component: int, policy: Policy) -> None:
@@ -151,8 +150,9 @@ def score(pet: Pet, changes: Changes, policy: Policy) -> None:
     for placed in changes.placed:
         if placed.component not in pet.groups:  # it made room for another of this event
             continue
-        _list(pet, changes, placed.component, placed.image, placed.vector, policy)
-        _compare(pet, changes, placed)
+        vector = placed.vector
+        _list(pet, changes, placed.component, placed.image, vector, policy)
+        _compare(pet, changes, placed, vector)
     candidates.elect(pet, changes)
 
 
@@ -161,14 +161,16 @@ def _score_founders(pet: Pet, changes: Changes, fresh: Set[str]) -> None:
 
     Its vector is what the component's sum holds beside theirs.
     """
-    arrivals: dict[int, list[Floats]] = {}
+    arrivals: dict[int, list[Placed]] = {}
     for placed in changes.placed:
-        arrivals.setdefault(placed.component, []).append(placed.vector)
-    for component, vectors in arrivals.items():
+        arrivals.setdefault(placed.component, []).append(placed)
+    for component, arrived in arrivals.items():
         number = pet.clusters.number(component)
-        if number == UNCLUSTERED or pet.mixture.weight(component) != len(vectors) + 1:
+        if number == UNCLUSTERED or pet.mixture.weight(component) != len(arrived) + 1:
             continue
-        group, vector = pet.groups[component], pet.mixture.total(component) - np.sum(vectors, axis=0)
+        group, vector = pet.groups[component], pet.mixture.total(component)
+        for placed in arrived:
+            vector = vector - placed.vector
         value = pet.clusters.cosine(pet.mixture, number, vector)
         candidates.accompany(pet, component, vector, fresh)
         for member in [each for each in group.members if each.image_id not in fresh]:
@@ -180,19 +182,19 @@ def _score_founders(pet: Pet, changes: Changes, fresh: Set[str]) -> None:
             changes.members[member.image_id] = msgspec.structs.replace(change, score=value)
 
 
-def _compare(pet: Pet, changes: Changes, placed: Placed) -> None:
+def _compare(pet: Pet, changes: Changes, placed: Placed, vector: Floats) -> None:
     """Note the second-best cluster of an image, and how sure its own is."""
     clusters, mixture, image_id = pet.clusters, pet.mixture, placed.image.image_id
     number = clusters.number(placed.component)
     others = list(dict.fromkeys(map(clusters.number, placed.seen)))
     others = [other for other in others if other not in (number, UNCLUSTERED)][:RIVALS]
-    sides = {other: side(placed.vector, clusters.sum(mixture, other), inside=False) for other in others}
+    sides = {other: side(vector, clusters.sum(mixture, other), inside=False) for other in others}
     change = changes.members[image_id]
     second = min(sides, key=lambda other: (-sides[other].cosine, other)) if sides else UNCLUSTERED
     second_score = sides[second].cosine if sides else 0.0
     changes.members[image_id] = msgspec.structs.replace(change, runner_up=second, runner_up_score=second_score)
     if number != UNCLUSTERED:
-        own = own_side(mixture, clusters, placed.component, placed.vector)
+        own = own_side(mixture, clusters, placed.component, vector)
         changes.memberships[image_id] = membership(own, sides.values())
 
 

@@ -33,6 +33,8 @@ FAILURES_REPORTED: Final = 16
 """Failed images that a job's status names; all of them stand in the dead letter topic."""
 FAILURES_NOTED: Final = 64
 """Failed images that all open jobs of a pet name together; a bound of the head."""
+ALIASES_KEPT: Final = 1_024
+"""Ended clusters whose successor is remembered; a bound of the head. Postgres knows all."""
 MAX_OPEN_JOBS: Final = 128
 """Jobs of a pet that are under way; beyond it the oldest is ended as failed. A bound of the head."""
 
@@ -207,9 +209,15 @@ class Pet:
     rules: Rules | None = None
 
     def memory(self) -> int:
-        """Bytes that this pet takes in memory, roughly: its sums, and its ids at 120 bytes each."""
-        decided = self.rules.images_placed() if self.rules else 0
-        return self.mixture.memory() + 120 * (len(self.folded) + len(self.ended) + 2 * decided)
+        """Bytes that this pet takes in memory, roughly: its sums, its groups at 2 KB and its ids at 120 bytes each."""
+        ids = len(self.folded) + len(self.ended) + (2 * self.rules.images_placed() if self.rules else 0)
+        return self.mixture.memory() + self.clusters.memory() + 2_048 * len(self.groups) + 120 * ids
+
+    def end(self, number: int, heir: int) -> None:
+        """Remember where a cluster that has ended went, of the last `ALIASES_KEPT`."""
+        self.aliases[number] = heir
+        while len(self.aliases) > ALIASES_KEPT:
+            del self.aliases[next(iter(self.aliases))]
 
     def assign(self, component: int, number: int) -> None:
         """Let a component belong to a cluster; UNCLUSTERED for none."""

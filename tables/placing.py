@@ -84,7 +84,7 @@ def place(
         _number(pet, changes, done.component, policy)
     else:
         pet.unclustered_count -= group.number != UNCLUSTERED
-        changes.placed.append(Placed(image, done.component, values, done.seen))
+        changes.placed.append(Placed(image, done.component, vector, done.seen))
         changes.near.update(done.near)
     return image, done.component
 

@@ -173,4 +173,4 @@ def _retire(pet: Pet, changes: Changes, before: dict[str, int], ended: set[int])
         heir = min(heirs, key=lambda n: (-heirs[n], n)) if heirs else UNCLUSTERED
         changes.merged[number] = heir
         if heir != UNCLUSTERED:
-            pet.aliases[number] = heir
+            pet.end(number, heir)

@@ -74,10 +74,8 @@ def make_version(
         pet.coverage, pet.quality_score = job.coverage, job.quality_score
     view, changes = _shown(pet, changes, at.policy, telling)
     face = faces_of(pet, view.clusters)
-    numbers = {view.clusters.number(component) for component in changes.touched}
-    if telling is not None:
-        numbers |= changes.clusters
-    pet.snapshot = snapshot(pet, view, face, at.policy, numbers, job_id=job.job_id, time=at.time)
+    changed = {view.clusters.number(component) for component in changes.touched} | changes.clusters
+    pet.snapshot = snapshot(pet, view, face, at.policy, changed, job_id=job.job_id, time=at.time)
     result.outputs.append(version_output(build_version(pet, view, face, changes, job, at)))
     result.outputs.append(updated_output(pet.pet_id, pet.version, pet.snapshot))
 
