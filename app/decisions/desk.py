@@ -85,12 +85,7 @@ class DecisionDesk:
             if known is None:
                 raise
             return _same(draft, known), True
-        key = PetKey(
-            key_id=uuid.uuid4().hex,
-            pet_id=draft.pet_id,
-            created_at=timestamp(self._clock()),
-            secret=os.urandom(SECRET_BYTES),
-        )
+        key = self._new_key(draft.pet_id)
         await self._send([self._key_message(key)])  # durable before anything is sealed under it
         await self._send([self._message(draft, key, traceparent)])
         row = await self._settled(draft, self._wait)
@@ -119,6 +114,11 @@ class DecisionDesk:
         except (*POSTGRES_ERRORS, TooManyWaiting) as error:
             log.warning("decision_not_awaited", pet_id=draft.pet_id, error=repr(error))
             return None
+
+    def _new_key(self, pet_id: str) -> PetKey:
+        """Of this decision alone: the pet's other keys, which a purge may have retired meanwhile, need not be known."""
+        now = timestamp(self._clock())
+        return PetKey(key_id=uuid.uuid4().hex, pet_id=pet_id, created_at=now, secret=os.urandom(SECRET_BYTES))
 
     def _key_message(self, key: PetKey) -> Message:
         identity = message_id("key", key.key_id)

@@ -95,6 +95,12 @@ def run(settings: Settings) -> None:
         store_seconds=settings.web_store_timeout_seconds,
         metrics=role.metrics,
     )
+    writes: dict[str, Any] = {
+        "topics": settings.topics(),
+        "clock": _now,
+        "ce_source": CE_SOURCE,
+        "timeout": settings.web_store_timeout_seconds,
+    }
     services = WebServices(
         answers=answers,
         own_writes=own_writes,
@@ -102,31 +108,10 @@ def run(settings: Settings) -> None:
         history=HistoryReader(store),
         cache=cache,
         submit=producer.submit,
-        letters=LetterDesk(
-            LetterReader(store),
-            producer.send,
-            topics=settings.topics(),
-            clock=_now,
-            ce_source=CE_SOURCE,
-            timeout=settings.web_store_timeout_seconds,
-        ),
-        purges=PurgeDesk(
-            PurgeRecords(store),
-            producer.send,
-            topics=settings.topics(),
-            clock=_now,
-            ce_source=CE_SOURCE,
-            timeout=settings.web_store_timeout_seconds,
-        ),
+        letters=LetterDesk(LetterReader(store), producer.send, **writes),
+        purges=PurgeDesk(PurgeRecords(store), producer.send, **writes),
         decisions=DecisionDesk(
-            DecisionReader(store),
-            own_writes,
-            producer.send,
-            topics=settings.topics(),
-            clock=_now,
-            ce_source=CE_SOURCE,
-            timeout=settings.web_store_timeout_seconds,
-            wait=settings.web_decision_wait_seconds,
+            DecisionReader(store), own_writes, producer.send, **writes, wait=settings.web_decision_wait_seconds
         ),
         redis_ping=redis.ping,
         kafka_ping=producer.ping,
