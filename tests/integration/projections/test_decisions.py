@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from projections.bulk_rows import COLUMNS, all_rows
 from projections.cache import AnswerCache
 from projections.decision_reader import DecisionReader
 from projections.decisions import record_decision
+from projections.fold_state import FoldState
 from projections.leftovers import count_leftovers
 from projections.postgres import apply_version
 from projections.records import RecordDecoder
@@ -24,6 +26,8 @@ from projections.shadow.catch_up import apply_change
 from projections.shadow.compare import compare
 from projections.telemetry import ProjectorMetrics
 from projections.text import moment
+from projections.verify.decided import decision_differences
+from projections.verify.folding import Versions
 from schemas.codec import encode_version
 from schemas.decisions import DECISION_SETTLED_TYPE, DecisionSettled
 from schemas.errors import DeadLetter, InvalidInput, UnknownVersion
@@ -228,6 +232,39 @@ async def test_a_shadow_that_says_something_else_of_a_decision_differs(pool: Any
         )
         (found,) = (await compare(connection, SHADOW)).differences
         assert (found.pet_id, found.parts) == (PET, ("decisions",))
+
+
+def test_what_verify_keeps_of_the_log_tells_each_difference_by_its_decision(tmp_path: Path) -> None:
+    state = FoldState(tmp_path / "versions")
+    versions = Versions(state)
+    for change in (log := folded(1)):
+        if isinstance(change, DecisionSettled):
+            versions.settle(change, encode_version(change))
+        else:
+            versions.add(change, encode_version(change))
+    kept = list(versions.changes("pet_1"))
+    assert sorted(map(repr, kept)) == sorted(map(repr, log))
+    assert list(versions.pets()) == ["pet_1"]
+    versions.add(purge := erased(99, pet_id="pet_1"), encode_version(purge))
+    assert list(versions.changes("pet_1")) == [purge]
+    state.close()
+
+    rows = all_rows(kept)["pet_decisions"]
+    end, undone = max(row[15] for row in rows), next(row for row in rows if row[13] is not None)
+    undoing = next(row[15] for row in rows if row[1] == undone[13])
+    assert list(decision_differences(rows, rows, end)) == []
+    assert list(decision_differences(rows, [row for row in rows if row[15] < undoing], undoing - 1)) == []
+
+    def differing(theirs: list[Any]) -> list[tuple[str, str, str]]:
+        return [(each.field, each.expected, each.found) for each in decision_differences(rows, theirs, end)]
+
+    name = f"pet_decisions[{undone[1]}]"
+    left = [row for row in rows if row is not undone]
+    assert differing(left) == [(name, "a row", "nothing")]
+    assert differing([*rows, ("pet_1", "made-up", *undone[2:])]) == [("pet_decisions[made-up]", "nothing", "a row")]
+    ((where, expected, found),) = differing([*left, (*undone[:5], "eve", *undone[6:])])
+    assert (where, "ann" in expected, "eve" in found) == (f"{name}.who", True, True)
+    assert [where for where, *_ in differing([*left, (*undone[:13], None, *undone[14:])])] == [f"{name}.undone_by"]
 
 
 async def test_a_purge_takes_what_was_decided_before_and_keeps_it_out(pool: Any) -> None:
