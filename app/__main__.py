@@ -6,6 +6,7 @@ from app.commands import (  # noqa: F401 - importing registers the commands
     dead_letters,
     log,
     pins,
+    policy,
     prepare,
     purge,
     rebuild,

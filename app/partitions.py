@@ -1,12 +1,15 @@
-"""Where a pet's messages stand. Used by producers, `verify`, `what-if`, by purges and by rebuilds of one pet."""
+"""The log's partitions, and where a pet's messages stand. Used by verify, what-if, policy, purges and rebuilds."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.partitioner import murmur2
 
-from bridges.messages import Message
+from projections.log_reading import log_consumer
+from schemas.errors import StopProcess
 
 
 def partition_of(pet_id: str, partitions: int) -> int:
@@ -14,11 +17,16 @@ def partition_of(pet_id: str, partitions: int) -> int:
     return int(murmur2(pet_id.encode()) & 0x7FFFFFFF) % partitions
 
 
-async def hand_over(producer: Any, message: Message) -> Any:
-    """Give the message to an aiokafka producer; the broker's word, to be awaited. Raises KafkaError."""
-    partition = None
-    if message.beside:
-        partition = partition_of(message.beside, len(await producer.partitions_for(message.topic)))
-    return await producer.send(
-        message.topic, value=message.value, key=message.key, headers=message.headers, partition=partition
-    )
+@asynccontextmanager
+async def log_partitions(bootstrap_servers: str, topic: str) -> AsyncIterator[tuple[Any, list[int]]]:
+    """A consumer that reads nothing yet, and the numbers of the log's partitions. Raises StopProcess without a log."""
+    consumer = log_consumer(bootstrap_servers, topic)
+    try:
+        await consumer.start()
+        found = consumer.partitions_for_topic(topic)
+        if not found:
+            raise StopProcess(f"the log {topic} is not there")
+        consumer.unsubscribe()
+        yield consumer, sorted(found)
+    finally:
+        await consumer.stop()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -18,12 +17,12 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from app.clients import create_producer
 from app.faust_apps import TABLES, changelog_topic
 from app.models import model_id
+from app.partition_facts import write_partition_fact
 from app.settings import Settings
 from projections.migrate import upgrade
-from schemas.codec import decode_fact, encode_fact, fact_type
+from schemas.codec import decode_fact
 from schemas.errors import StopProcess
 from schemas.facts import Fact, ModelPromoted, PolicyChanged
-from schemas.headers import build_headers, timestamp
 from schemas.ids import message_id
 from schemas.topics import PARTITION_FACTS_KEY, Topic
 
@@ -162,12 +161,5 @@ def _check_model(found: list[Fact], wanted: Fact) -> None:
 
 async def _record(producer: AIOKafkaProducer, partition: TopicPartition, facts: list[Fact]) -> None:
     for fact in facts:
-        now = timestamp(datetime.now(UTC))
         identity = message_id("first-fact", partition.topic, partition.partition, type(fact).__name__)
-        await producer.send_and_wait(
-            partition.topic,
-            key=PARTITION_FACTS_KEY.encode(),
-            value=encode_fact(fact, event_id=identity, time=now, pet_id=""),
-            partition=partition.partition,
-            headers=build_headers(event_id=identity, event_type=fact_type(fact), source=SOURCE, time=now),
-        )
+        await write_partition_fact(producer, partition, fact, event_id=identity, source=SOURCE)

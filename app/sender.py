@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from app.away import kafka_place
 from app.clients import create_producer, stop_producer
-from app.partitions import hand_over
+from app.hand_over import hand_over
 from app.settings import Settings
 from bridges.messages import Message
 from schemas.errors import StopProcess

@@ -11,9 +11,10 @@ import gc
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final, Self, TypeVar
 
@@ -50,8 +51,10 @@ class Workers:
         Raises what one of them raises; then the processes are ended, too.
         """
         loop = asyncio.get_running_loop()
-        working = [loop.run_in_executor(self._pool, _work, work, job) for job in jobs]
+        with _interrupts_held():
+            working = [loop.run_in_executor(self._pool, _work, work, job) for job in jobs]
         done = asyncio.gather(*working)
+        done.add_done_callback(_taken)
         try:
             while not done.done():
                 await asyncio.wait({done}, timeout=LOOK_SECONDS)
@@ -71,6 +74,26 @@ async def work_on_all(
     """Do the jobs, at most `processes` at a time; as `Workers.run`."""
     with Workers(processes) as workers:
         return await workers.run(work, jobs, told)
+
+
+def _taken(done: asyncio.Future[Any]) -> None:
+    """Who was cancelled does not wait for it: asyncio would print that nobody has."""
+    if not done.cancelled():
+        done.exception()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Within the block SIGINT waits; of a process that is started in it, for ever.
+
+    A terminal sends Ctrl-C to all processes of a command. The command ends its workers itself, and each of them would
+    print a traceback, also while it is still importing.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _drain(marks: Any, told: Callable[[Mark], None]) -> None:

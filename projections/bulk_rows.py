@@ -64,6 +64,7 @@ class _Member:
     score: float
     since: int
     metadata: str
+    component: int
 
 
 @dataclass(slots=True)
@@ -171,10 +172,9 @@ class BulkRows:
         """Members that moved components took, save those that this version places itself."""
         targets = {(component, source): target for component, source, target in zip(*changes.moves, strict=True)}
         for source in dict.fromkeys(changes.moves[1]):
-            for image_id in sorted(pet.of_cluster.get(source, set()).difference(changes.closed[0])):
-                component = msgspec.json.decode(pet.members[image_id].metadata).get("component", -1)
-                if (component, source) in targets:
-                    self._move(pet, changes, image_id, targets[component, source], "regrouped")
+            unplaced = pet.of_cluster.get(source, set()).difference(changes.closed[0])
+            for image_id in sorted(each for each in unplaced if (pet.members[each].component, source) in targets):
+                self._move(pet, changes, image_id, targets[pet.members[image_id].component, source], "regrouped")
 
     def _merge(self, pet: _Pet, changes: Changes) -> None:
         """Members of merged clusters move, save those that this version places itself."""
@@ -186,7 +186,8 @@ class BulkRows:
         moved = pet.members[image_id]
         metadata = jsonb(msgspec.json.decode(moved.metadata) | {"rule": rule})
         self._end_member(pet, changes, image_id)
-        self._hold_member(pet, image_id, _Member(changes.key, target, moved.score, changes.version, metadata))
+        member = _Member(changes.key, target, moved.score, changes.version, metadata, moved.component)
+        self._hold_member(pet, image_id, member)
 
     def _close(self, pet: _Pet, changes: Changes) -> None:
         images, numbers, merged_into = changes.closed
@@ -210,8 +211,9 @@ class BulkRows:
                     )
 
     def _open(self, pet: _Pet, changes: Changes) -> None:
-        for image_id, number, score, metadata in zip(*changes.members, strict=True):
-            self._hold_member(pet, image_id, _Member(changes.key, number, score, changes.version, metadata))
+        for image_id, number, score, metadata, component in zip(*changes.members, changes.components, strict=True):
+            member = _Member(changes.key, number, score, changes.version, metadata, component)
+            self._hold_member(pet, image_id, member)
         for number, label, member_count, tightness, split_from in zip(*changes.summaries, strict=True):
             pet.summaries[number] = _Summary(changes.version, label, member_count, tightness, split_from)
         for number, image_id, score, rank, parts in zip(*changes.heroes, strict=True):

@@ -24,11 +24,15 @@ from schemas.versions import (
 
 REMOVED: Final = "removed"
 """The rule of a change that ends an image's row and opens none."""
+NO_COMPONENT: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one version writes; each tuple of columns is in the order of its statement's arrays."""
+    """What one version writes; each tuple of columns is in the order of its statement's arrays.
+
+    `components`: of `members`, `NO_COMPONENT` where the engine has none; their metadata says it, too.
+    """
 
     key: UUID
     pet_id: str
@@ -38,6 +42,7 @@ class Changes:
     merges: tuple[list[int], list[int]]
     closed: tuple[list[str], list[int], list[int | None]]
     members: tuple[list[str], list[int], list[float], list[str]]
+    components: list[int]
     summaries: tuple[list[int], list[str], list[int], list[float], list[int | None]]
     heroes: tuple[list[int], list[str], list[float], list[int], list[str | None]]
 
@@ -69,6 +74,7 @@ def changes_of(version: PetVersion) -> Changes:
             [change.score for change in placed],
             [jsonb(_metadata(change)) for change in placed],
         ),
+        components=[change.component if isinstance(change, GroupedChange) else NO_COMPONENT for change in placed],
         summaries=(
             [change.number for change in standing],
             [clean(change.label) for change in standing],

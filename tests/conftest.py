@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -28,6 +29,15 @@ TOPICS_SECONDS: Final = 30.0
 
 ServerT = TypeVar("ServerT", bound=EmbeddedServer)
 ResultT = TypeVar("ResultT")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and every process that a test starts would
+    inherit it: who interrupts one would wait for nothing.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

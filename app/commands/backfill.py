@@ -22,7 +22,6 @@ from app.telemetry.logging import configure_command_logging
 
 RUN_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 SEND_SECONDS: Final = 30.0
-INTERRUPTED_EXIT_CODE: Final = 130
 
 
 class backfill(SettingsCommand):
@@ -37,6 +36,7 @@ class backfill(SettingsCommand):
     that lines were refused, or that it could not be ended.
     """
 
+    interrupted: ClassVar[str] = "run the same again to go on"
     options: ClassVar[list[Any]] = [
         option("--file", "path", required=True, metavar="FILE", help="CSV or JSON lines; - for standard input."),
         option("--run", "run_name", help="The run's name [default: the file's]. Job ids follow from it and the pet."),
@@ -66,9 +66,6 @@ class backfill(SettingsCommand):
                 return asyncio.run(_run(settings, source, run, self.kwargs))
         except OSError as error:
             raise StopProcess(f"--file: cannot be read: {error}") from error
-        except KeyboardInterrupt:
-            print("stopped: run the same again to go on", file=sys.stderr)
-            return INTERRUPTED_EXIT_CODE
 
 
 async def _run(settings: Settings, source: BinaryIO, run: str, given: Mapping[str, Any]) -> int:

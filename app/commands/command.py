@@ -13,6 +13,8 @@ from schemas.errors import StopProcess
 
 USAGE_EXIT_CODE: Final = 2
 """As click's own, for what it cannot judge."""
+INTERRUPTED_EXIT_CODE: Final = 130
+"""As shells have it. click's own is 1, which of some commands says what they have found."""
 
 
 class SettingsCommand(AppCommand):
@@ -25,6 +27,8 @@ class SettingsCommand(AppCommand):
     options: ClassVar[list[Any]] = []
     waits_for_stores: ClassVar[bool] = False
     """A role waits for what is away; any other command ends, and tells what it is."""
+    interrupted: ClassVar[str] = "interrupted"
+    """What is told after Ctrl-C."""
 
     def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
         # click looks for the character in front of lines that are to stay as they are; a docstring has its escape.
@@ -44,6 +48,12 @@ class SettingsCommand(AppCommand):
         except StopProcess as error:
             print(f"stopped: {error}", file=sys.__stderr__)
             code = 1
+        except click.Abort:
+            print("stopped: not confirmed", file=sys.__stderr__)
+            code = 1
+        except KeyboardInterrupt:
+            print(f"stopped: {self.interrupted}", file=sys.__stderr__)
+            code = INTERRUPTED_EXIT_CODE
         raise SystemExit(code or 0)
 
     def _execute(self, settings: Settings) -> int | None:

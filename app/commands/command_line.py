@@ -31,6 +31,7 @@ command_line = click.version_option(
         help="""Pets' photos into clusters with hero images: the service's roles, and what prepares them.
 
         Settings are environment variables or stand in `.env`; docs/configuration.md lists them. Exit codes: 2 when a
-        setting or the command line is not valid, 1 when a command cannot do its work.""",
+        setting or the command line is not valid, 1 when a command cannot do its
+        work, 130 after Ctrl-C.""",
     )
 )

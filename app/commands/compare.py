@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 import click
@@ -21,8 +21,6 @@ from app.telemetry.logging import configure_command_logging
 if TYPE_CHECKING:
     from app.compare.display import Display
     from app.compare.sources import Source
-
-INTERRUPTED_EXIT_CODE: Final = 130
 
 
 class compare(SettingsCommand):
@@ -68,12 +66,9 @@ class compare(SettingsCommand):
                 report.touch()  # now, not after an hour
         except OSError as error:
             raise StopProcess(f"--report: cannot be written: {error}") from error
-        try:
-            with Display(sys.stdout, as_json=self.kwargs["as_json"]) as display:
-                pets = None if path is None else _pets_of(path, display)
-                return asyncio.run(_run(settings, self.kwargs, pets, display))
-        except KeyboardInterrupt:
-            return INTERRUPTED_EXIT_CODE
+        with Display(sys.stdout, as_json=self.kwargs["as_json"]) as display:
+            pets = None if path is None else _pets_of(path, display)
+            return asyncio.run(_run(settings, self.kwargs, pets, display))
 
 
 async def _run(settings: Settings, given: Mapping[str, Any], listed: list[str] | None, display: Display) -> int:

@@ -12,6 +12,7 @@ import click
 from faust.cli import option
 
 from app.commands.command import SettingsCommand
+from app.commands.overrides import overrides_of
 from app.settings import Settings
 from app.telemetry.logging import configure_command_logging
 from schemas.errors import InvalidInput, StopProcess
@@ -29,13 +30,13 @@ class what_if(SettingsCommand):
     published or written but what the options name; the service goes on meanwhile.
 
     \b
-    --policy join=0.75           one field; may be given more than once
+    --policy join=0.75,merge=0.6 some fields; may be given more than once
     --policy engine=leader-merge with that engine's own thresholds, unless they are given
     --policy policy.json         fields of a JSON object
     """
 
     options: ClassVar[list[Any]] = [
-        option("--policy", "policy", multiple=True, metavar="NAME=VALUE|FILE", help="Fields of a policy; may repeat."),
+        option("--policy", "policy", multiple=True, metavar="FIELDS|FILE", help="Fields of a policy; may repeat."),
         option("--pet", "pets", multiple=True, metavar="PET", help="Only this pet; may repeat."),
         option("--sample", type=click.IntRange(1), metavar="N", help="So many pets, each time the same of a log."),
         option("--html", "page", metavar="FILE", help="Also write a page with the pictures of what changes."),
@@ -59,7 +60,6 @@ class what_if(SettingsCommand):
 
 def checked(options: Mapping[str, Any]) -> Request:
     """What is wanted. Raises UsageError for what makes no sense, naming the field."""
-    from app.whatif.policy import parse
     from app.whatif.run import Request
 
     if not options["policy"]:
@@ -70,13 +70,6 @@ def checked(options: Mapping[str, Any]) -> Request:
         pets = frozenset(check_id(pet, "--pet") for pet in options["pets"])
     except InvalidInput as error:
         raise click.UsageError(str(error)) from None
-    try:
-        overrides = parse(options["policy"], lambda name: Path(name).read_bytes())
-    except InvalidInput as error:
-        raise click.UsageError(f"--policy: {error}") from None
-    except OSError as error:
-        raise click.UsageError(
-            f"--policy: {error.filename} is neither NAME=VALUE nor a file: {error.strerror}"
-        ) from None
+    overrides = overrides_of("--policy", options["policy"])
     page = None if options["page"] is None else Path(options["page"])
     return Request(overrides, pets, options["sample"], options["processes"], options["as_json"], page)

@@ -12,10 +12,10 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from agents.pet_keys import open_pet_keys
-from app.partitions import partition_of
+from app.partitions import log_partitions, partition_of
 from app.progress import Display
 from app.rebuild.place import Place
-from app.rebuild.turn import alone, log_partitions
+from app.rebuild.turn import alone
 from projections.answers import read_latest
 from projections.log_reading import log_end, read_facts
 from projections.queries import load
@@ -49,7 +49,8 @@ class PetRebuild:
 
     async def _build(self, *, put: bool) -> Comparison:
         place, pet_id = self._place, self._pet_id
-        async with alone(place) as connection, log_partitions(place) as (consumer, numbers), AsyncExitStack() as opened:
+        log = log_partitions(place.bootstrap_servers, place.topics.pet_log.name)
+        async with alone(place) as connection, log as (consumer, numbers), AsyncExitStack() as opened:
             keys = await opened.enter_async_context(open_pet_keys(place.bootstrap_servers, place.topics.pet_keys.name))
             partition = await self._partition(connection, numbers)
             history = _History(consumer, place.topics.pet_log.name, partition, pet_id, keys)

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from agents.pet_keys import open_pet_keys
 from app import VERSION
+from app.partitions import log_partitions
 from app.progress import Display, Tally
 from app.rebuild.copying import copy_with_keys
 from app.rebuild.place import Place
-from app.rebuild.turn import alone, log_partitions
+from app.rebuild.turn import alone
 from app.worker_processes import work_on_all
 from projections.queries import load
 from projections.shadow import runs, schema
@@ -199,5 +200,6 @@ class Rebuild:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
-        async with log_partitions(self._place) as (consumer, self._partitions):
+        log = log_partitions(self._place.bootstrap_servers, self._place.topics.pet_log.name)
+        async with log as (consumer, self._partitions):
             yield consumer

@@ -1,4 +1,4 @@
-"""What a rebuild of Postgres begins with: the turn, and a consumer of the log. Used by `rebuild.py` and `pet.py`."""
+"""What a rebuild begins with: the turn. Used by `rebuild.py`, `pet.py` and others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 
 from app.rebuild.place import Place
-from projections.log_reading import log_consumer
 from projections.shadow import runs
 from projections.urls import driver_url
 from schemas.errors import StopProcess
@@ -25,19 +24,3 @@ async def alone(place: Place) -> AsyncIterator[Any]:
         yield connection
     finally:
         await connection.close()
-
-
-@asynccontextmanager
-async def log_partitions(place: Place) -> AsyncIterator[tuple[Any, list[int]]]:
-    """A consumer that reads nothing yet, and the numbers of the log's partitions."""
-    topic = place.topics.pet_log.name
-    consumer = log_consumer(place.bootstrap_servers, topic)
-    try:
-        await consumer.start()
-        found = consumer.partitions_for_topic(topic)
-        if not found:
-            raise StopProcess(f"the log {topic} is not there")
-        consumer.unsubscribe()
-        yield consumer, sorted(found)
-    finally:
-        await consumer.stop()

@@ -16,7 +16,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from app.partitions import hand_over
+from app.hand_over import hand_over
 from app.views.services import KafkaUnavailable
 from bridges.messages import Message, command_message
 from schemas.commands import EmbedImages

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from app.compare.albums import Album
+from app.policy.overrides import Overrides
 from app.whatif.comparison import Difference, compare
-from app.whatif.policy import Overrides
 from projections.bulk_rows import COLUMNS, Row, all_rows
 from projections.fold_state import FoldState
 from projections.verify.folding import Versions

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.policy.overrides import differing
 from app.whatif.comparison import Difference, Totals, summed
-from app.whatif.policy import differing
 from schemas.facts import Policy
 
 LISTED: Final = 50

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TextIO
 
 from app.partitions import partition_of
+from app.policy.overrides import Overrides
 from app.progress import Display, Tally
 from app.scratch import scratch
 from app.settings import Settings
 from app.whatif.page import PETS_SHOWN, write_page
-from app.whatif.policy import Overrides
 from app.whatif.report import Report, print_report
 from app.whatif.work import Choice, Task, choose, keep_changes, replay
 from app.worker_processes import JobT, ResultT, Work, Workers

@@ -14,9 +14,9 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from agents.pet_keys import open_pet_keys
+from app.policy.overrides import Overrides
 from app.settings import Settings
 from app.whatif.comparison import Difference
-from app.whatif.policy import Overrides
 from app.whatif.replay import TwoFolds
 from projections.log_reading import log_consumer, log_end, need_beginning, read, read_facts
 from projections.shadow.runs import Mark

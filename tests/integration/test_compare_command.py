@@ -178,7 +178,7 @@ async def test_stopped_in_the_middle_it_reports_what_it_has(start: Command, tmp_
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(SECONDS):
             out, errors = await process.stdout.read(), await process.stderr.read()  # type: ignore[union-attr]
-            assert (await process.wait(), errors) == (130, b"")
+            assert (await process.wait(), errors) == (130, b"stopped: interrupted\n")
         server.answers["103"].set()
     pets, _, end = events(out.decode())
     assert list(pets) == ["101", "102"]

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from app.local.kafka import KafkaServer
-from app.whatif.policy import Overrides
+from app.policy.overrides import Overrides
 from app.whatif.run import Request
 from schemas.codec import encode_fact
 from schemas.errors import StopProcess

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from msgspec.structs import replace
 from sklearn.metrics import adjusted_rand_score
 
-from app.whatif.policy import Overrides
+from app.policy.overrides import Overrides
 from app.whatif.run import Request, run
 from app.whatif.work import Replayed, Task, replay
 from projections.offsets import LogOffsets
@@ -102,7 +102,9 @@ def _under(key: bytes, value: bytes, fields: dict[str, Any]) -> bytes:
     return encode_fact(fact, event_id=envelope.event_id, time=envelope.time, pet_id=envelope.pet_id)
 
 
-def facts_of(pet: str, first: int = 0, photos: int = PHOTOS, asked: str = TIME) -> list[dict[str, Any]]:
+def facts_of(
+    pet: str, first: int = 0, photos: int = PHOTOS, asked: str = TIME, *, sealed: bool = True
+) -> list[dict[str, Any]]:
     """One photo a fact. Of two pets the last photos are of another scene than the others; the best is the last one."""
     directions = Directions(int(pet[-1]) + 5)
     one = directions.new()
@@ -113,7 +115,7 @@ def facts_of(pet: str, first: int = 0, photos: int = PHOTOS, asked: str = TIME) 
         better = Quality(*[0.3 + number * 0.08] * len(Quality.__struct_fields__))
         photo = msgspec.structs.replace(image(f"{pet}-{number}", vector), quality=better)
         fact = embedded([photo], job_id=f"job-{number}", enqueued_at=asked)
-        key = KEY if pet == KEY.pet_id else None
+        key = KEY if sealed and pet == KEY.pet_id else None
         value = encode_fact(fact, event_id=f"id-{pet}-{number}", time=TIME, pet_id=pet, key=key)
         found.append({"key": pet.encode(), "value": value, "partition": partition_of(pet)})
     return found

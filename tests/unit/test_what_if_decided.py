@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from app.whatif.policy import Overrides
+from app.policy.overrides import Overrides
 from app.whatif.replay import TwoFolds
 from schemas.pet_keys import NoKeys
 from tests.albums import Directions, image

@@ -183,3 +183,33 @@ async def test_the_version_of_a_time_long_ago_is_found_fast_enough(connection: A
     """It is looked for from the last version backwards, since clocks may disagree: 2,000 entries, few pages."""
     nodes = await explained(connection, "read_version_as_of", (BIG, START + timedelta(seconds=3)))
     assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] < 200
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+async def test_a_component_that_moves_is_found_without_its_cluster(connection: Any, plans: str) -> None:
+    """Three photos each of two components, in a cluster of 6,000."""
+    pet = f"grouped-{plans}"  # an index still counts the rows of the one that was rolled back
+    changes = connection.transaction()
+    await changes.start()
+    try:
+        await connection.execute(
+            """
+            INSERT INTO cluster_members (
+                cluster_id, image_id, pet_id, cluster_number, score, distance, since_version, metadata
+            )
+            SELECT gen_random_uuid(), 'image-' || i, $1, 1, 0.9, 0.1, 1, jsonb_build_object('component', i / 3)
+            FROM generate_series(1, 6000) AS i
+            """,
+            pet,
+        )
+        await connection.execute("ANALYZE cluster_members")
+        await connection.execute(f"SET LOCAL plan_cache_mode = {plans}")
+        moved = ([7, 1900], [1, 1], [2, 3], ["image-21"])
+        nodes = await explained(connection, "move_components", (UUID(int=1), pet, 2, *moved))
+        (read,) = (node for node in nodes if "Index Name" in node)
+        assert read["Index Name"] == "cluster_members_component_now"
+        assert 5 <= read["Actual Rows"] * read["Actual Loops"] <= 6, "a later step places one of them"
+        ended = "SELECT count(*) FROM cluster_members WHERE pet_id = $1 AND until_version = 2"
+        assert await connection.fetchval(ended, pet) == 5
+    finally:
+        await changes.rollback()

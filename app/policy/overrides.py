@@ -1,4 +1,7 @@
-"""Fields that are put over every policy of a log. Pure. Read by `app.commands.what_if`, used by `replay`."""
+"""Fields that are put over a policy: over every one of a log by `app.whatif`, over the one in force by `app.policy`.
+
+Pure. What the one takes the other takes, so that what was tried is what is set.
+"""
 
 from __future__ import annotations
 
@@ -58,15 +61,14 @@ class Overrides:
 
 
 def parse(given: Iterable[str], read: Callable[[str], bytes]) -> Overrides:
-    """Of NAME=VALUE and of JSON files, which `read` reads; what comes later stands.
+    """Of NAME=VALUE[,NAME=VALUE...] and of JSON files, which `read` reads; what comes later stands.
 
     Raises InvalidInput naming the field, or the file; OSError of `read` passes.
     """
     fields: dict[str, Any] = {}
     for text in given:
-        name, separator, value = text.partition("=")
-        if separator:
-            fields[name] = _value(name, value, strict=False)
+        if "=" in text:
+            fields |= dict(map(_pair, text.split(",")))
         else:
             fields |= {name: _value(name, value, strict=True) for name, value in _object(text, read(text)).items()}
     found = Overrides(fields)
@@ -78,6 +80,13 @@ def differing(today: Policy, what_if: Policy) -> dict[str, tuple[Any, Any]]:
     """Field → its two values, of those that differ."""
     pairs = {name: (getattr(today, name), getattr(what_if, name)) for name in _TYPES}
     return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise InvalidInput(text[:_SHOWN], "is no NAME=VALUE")
+    return name, _value(name, value, strict=False)
 
 
 def _object(name: str, data: bytes) -> dict[str, Any]:
@@ -110,8 +119,8 @@ def _check(given: Overrides) -> None:
     except InvalidInput as error:
         raise InvalidInput(error.field.removeprefix(_PREFIX), error.reason) from None
     for name in _COSINES:
-        if not -1 <= getattr(policy, name) <= 1:
-            raise InvalidInput(name, f"must be a cosine, -1 to 1, got {getattr(policy, name):g}")
+        if not 0 < getattr(policy, name) <= 1:
+            raise InvalidInput(name, f"must be a cosine above 0, at most 1, got {getattr(policy, name):g}")
     if "engine" in fields and "engine_version" in fields:
         try:
             engine_of(policy)

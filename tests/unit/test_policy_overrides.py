@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from app.commands.what_if import checked
-from app.whatif.policy import Overrides, differing, parse
+from app.policy.overrides import Overrides, differing, parse
 from schemas.codec import decode_fact, encode_fact
 from schemas.errors import InvalidInput
 from schemas.facts import MIXTURE_POLICY, Fact, ModelPromoted, Policy, PolicyChanged
@@ -48,7 +48,7 @@ def test_fields_and_files_are_taken_in_their_order() -> None:
         ("jion=0.8", "jion", "is no field of a policy; they are policy_id, engine"),
         ("join=much", "join", "must be a number, got 'much'"),
         ("join=nan", "join", "must be finite"),
-        ("merge=65", "merge", "must be a cosine, -1 to 1, got 65"),
+        ("merge=65", "merge", "must be a cosine above 0, at most 1, got 65"),
         ("min_cluster_size=2.5", "min_cluster_size", "must be a whole number, got '2.5'"),
         ("min_cluster_size=0", "min_cluster_size", "must be 1 to"),
         ("engine=magic", "engine", "'magic' is not known to this release; it has mixture, leader-merge"),
@@ -88,7 +88,7 @@ def test_another_engine_comes_with_its_own_thresholds_unless_they_are_given() ->
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"policy": ("merge=1.5",)}, "--policy: merge: must be a cosine, -1 to 1, got 1.5"),
+        ({"policy": ("merge=1.5",)}, "--policy: merge: must be a cosine above 0, at most 1, got 1.5"),
         ({"policy": ("mixture",)}, "--policy: mixture is neither NAME=VALUE nor a file: No such file"),
         ({"policy": ("policy.json",)}, "--policy: mergee: is no field of a policy"),
         ({"pets": ("pet-0",)}, "--policy is needed"),
