@@ -86,7 +86,8 @@ async def fill(pool: Any, pet_id: str = PET, versions: int = 65) -> Album:
     album = Album(pet_id, seed=7)
     await project(pool, *(album.draw() for _ in range(versions)))
     await project(pool, command(pet_id=pet_id), status(pet_id=pet_id), command("job_2", 200, pet_id))
-    await project(pool, settled(pet_id, "d-1", 3), settled(pet_id, "d-2", versions, "undo", undoes="d-1"))
+    undone = settled(pet_id, "d-2", versions, "undo", undoes="d-1", offset=2)
+    await project(pool, settled(pet_id, "d-1", 3, offset=1), undone)
     names = [f"{pet_id}-{number}" for number in range(3)]
     await write(pool, *(letter(name, pet_id=pet_id) for name in names))
     await write(pool, action_on("requeue", *names, pet_id=pet_id))
