@@ -256,17 +256,6 @@ async def test_a_version_that_the_pet_has_not_had_and_a_pet_that_was_never_seen(
     assert (unseen.status, error(unseen)["code"]) == (404, "clusters_not_found")
 
 
-async def test_a_repeat_that_its_own_version_overtook_is_told_what_became_of_it(api: Api) -> None:
-    """The version is a message, what became of the decision the next one."""
-    arguments = {"cluster": "101-cluster-0", "image_ids": ["a"]}
-    await api.project(version(PET, 3, (member("a", -1),), (cluster(0, 1, "b"),)))
-    asked = asyncio.create_task(decide(api, kind="not_here", arguments=arguments, decision_id="d-1"))
-    numbered = {"cluster": 0, "image_ids": ["a"]}
-    await project(api.pool, settled(PET, "d-1", 3, "not_here", expected_version=2, arguments=numbered))
-    reply = await asked
-    assert (reply.status, data(reply)["version"]) == (200, 3)
-
-
 @pytest.mark.parametrize(
     ("body", "field", "reason"),
     [

@@ -39,6 +39,7 @@ async def family(api: Api) -> Api:
         decided_version(PET, 3, (), (group(1, 2, "Rex"),)),
         settled(PET, "d-name", 3, arguments={"cluster": 1, "name": "Rex"}, cluster=1),
         decided_version(PET, 4, (held("d", 1),), (group(1, 3, "Rex"), group(2, 0, merged_into=1))),
+        settled(PET, "d-refused", 4, accepted=False, code="conflict", reason="no"),
         decided_version(PET, 5, (held("c", 0, "d-merge"),), (group(1, 0, merged_into=0), group(0, 4))),
         settled(PET, "d-merge", 5, "merge", arguments={"clusters": [0, 1]}, images=1),
         decided_version(PET, 6, (held("c", 1, rule="decided"),), (group(0, 2), group(1, 2, "Rex"))),

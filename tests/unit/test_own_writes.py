@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from app.decisions.desk import DecisionDesk
 from app.decisions.draft import Draft
+from app.decisions.early import Refused
 from bridges.messages import Message
 from projections.arrivals import TooManyWaiting
 from projections.decision_reader import ClusterNow, DecisionRow, Standing
@@ -271,13 +273,25 @@ async def test_decisions_are_waited_for_together_each_by_its_id(reads: Reads) ->
 
 
 class NoRows:
-    """A Postgres that has an album and no decision."""
+    """A Postgres that has an album, with clusters that ended at a version, if any, and no decision."""
+
+    def __init__(self, ended: int | None = None) -> None:
+        self.ended = ended
 
     async def find(self, pet_id: str, decision_id: str) -> None:
         return None
 
     async def standing(self, pet_id: str, clusters: Any, images: Any) -> Standing:
-        return Standing(1, dict.fromkeys(clusters, ClusterNow(None, None)), {})
+        return Standing(1, dict.fromkeys(clusters, ClusterNow(self.ended, None)), {})
+
+
+def desk(reads: Reads, store: Any, send: Any) -> DecisionDesk:
+    return DecisionDesk(
+        store, reads.own_writes, send, topics=Topics(""), clock=utc_now, ce_source="/web", timeout=5, wait=LONG
+    )
+
+
+RENAME = Draft(PET, "d-1", True, "rename", Rename(0, "Rex"), 1, "ann", "so")
 
 
 async def test_a_decision_that_is_in_the_log_when_postgres_goes_away_is_accepted(reads: Reads) -> None:
@@ -287,10 +301,19 @@ async def test_a_decision_that_is_in_the_log_when_postgres_goes_away_is_accepted
         sent.extend(messages)
         reads.store.shut(OSError("away"))
 
-    no_rows: Any = NoRows()
-    desk = DecisionDesk(
-        no_rows, reads.own_writes, send, topics=Topics(""), clock=utc_now, ce_source="/web", timeout=5, wait=LONG
-    )
-    draft = Draft(PET, "d-1", True, "rename", Rename(0, "Rex"), 1, "ann", "so")
-    assert await desk.decide(draft) == (None, False)
+    assert await desk(reads, NoRows(), send).decide(RENAME) == (None, False)
     assert [message.topic for message in sent] == ["media.pet-keys", "media.pet-log"], "its key is durable before it"
+
+
+async def test_a_repeat_that_its_own_version_overtook_is_told_what_became_of_it(reads: Reads) -> None:
+    """The version is a message, what became of the decision the next one: between them it looks impossible."""
+
+    async def send(messages: Sequence[Message]) -> None:
+        raise AssertionError("nothing is written again")
+
+    repeated = asyncio.create_task(desk(reads, NoRows(ended=1), send).decide(RENAME))
+    await until_asked(reads)
+    reads.store.settled[PET, "d-1"] = settled("d-1")
+    assert await repeated == (settled("d-1"), True)
+    with pytest.raises(Refused, match="ended with version 1"):
+        await desk(reads, NoRows(ended=1), send).decide(replace(RENAME, may_be_known=False))
