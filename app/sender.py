@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from app.away import kafka_place
 from app.clients import create_producer, stop_producer
+from app.hand_over import hand_over
 from app.settings import Settings
 from bridges.messages import Message
 from schemas.errors import StopProcess
@@ -35,10 +36,7 @@ class Sender:
                 if self._producer is None:
                     self._producer = create_producer(self._settings, self._client_id)
                     await self._producer.start()
-                confirmations = [
-                    await self._producer.send(each.topic, value=each.value, key=each.key, headers=each.headers)
-                    for each in messages
-                ]
+                confirmations = [await hand_over(self._producer, each) for each in messages]
                 await asyncio.gather(*confirmations)
         except (KafkaError, OSError, TimeoutError) as error:
             where = kafka_place(self._settings)

@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """Largest request body; a larger one is answered with 413."""
     web_store_timeout_seconds: Seconds = 5.0
     """How long a request waits for Redis, for Postgres and for Kafka's word, each."""
+    web_decision_wait_seconds: Seconds = 2.0
+    """How long a request waits for what becomes of its decision before it is answered with 202."""
     web_cache_timeout_seconds: Seconds = 0.5
     """How long a read of current clusters waits for Redis before it asks Postgres."""
     internal_token: SecretStr = Field(

@@ -26,12 +26,13 @@ MAX_ERROR_TEXT: Final = 1_000
 
 @dataclass(frozen=True)
 class Message:
-    """One Kafka message."""
+    """One Kafka message. `beside`: the pet in whose partition it goes if its key is no pet's; empty: its key says."""
 
     topic: str
     key: bytes | None
     value: bytes
     headers: Headers
+    beside: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tells those who wait when a pet's version, or a job's end, is readable. Used by `projections.own_writes`.
+"""Tells those who wait when a pet's version, a job's end or a decision is readable. Used by `projections.own_writes`.
 
 Postgres is asked for all of them together, a few times a second while anybody waits: however many wait, a process costs
 it the same. It knows a version before the cache does, and the projector has nothing to do for it.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
+from projections.decision_reader import DecisionKey, DecisionRow
 from projections.within import within
 from schemas.errors import RetryLater
 from schemas.ids import job_key
@@ -24,6 +25,7 @@ PERIOD: Final = 0.05
 MOST_WAITING: Final = 1_000
 
 V = TypeVar("V")
+_Key = str | UUID | DecisionKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class AwaitedStore(Protocol):
         """Those of the jobs that are known."""
         ...
 
+    async def decisions(self, keys: Collection[DecisionKey]) -> dict[DecisionKey, DecisionRow]:
+        """Those of the decisions that are known."""
+        ...
+
 
 class TooManyWaiting(RetryLater):
     """As many wait in this process as may."""
@@ -52,9 +58,11 @@ class TooManyWaiting(RetryLater):
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """`key`: the pet or the job. `enough`: whether what is known of it is what is waited for. `deadline`: loop time."""
+    """`key`: the pet, the job or the decision. `enough`: whether what is known of it is what is waited for. `deadline`:
+    loop time.
+    """
 
-    key: str | UUID
+    key: _Key
     enough: Callable[[Any], bool]
     deadline: float
     told: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -96,6 +104,13 @@ class Arrivals:
         known: JobNow | None = await self._told(_Waiter(job_key(pet_id, job_id), enough, deadline))
         return known
 
+    async def decision(self, pet_id: str, decision_id: str, deadline: float) -> DecisionRow | None:
+        """What became of a decision, as soon as it is known; None at `deadline`. Raises as `version`."""
+        known: DecisionRow | None = await self._told(
+            _Waiter((pet_id, decision_id), lambda row: row is not None, deadline)
+        )
+        return known
+
     async def _told(self, waiter: _Waiter) -> Any:
         if len(self._waiters) >= self._most:
             raise TooManyWaiting(f"{self._most} requests wait already")
@@ -130,12 +145,14 @@ class Arrivals:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._came.wait(), self._period)
 
-    async def _ask(self, asked: Collection[_Waiter]) -> Mapping[str | UUID, Any]:
+    async def _ask(self, asked: Collection[_Waiter]) -> Mapping[_Key, Any]:
         pets = {waiter.key for waiter in asked if isinstance(waiter.key, str)}
         jobs = {waiter.key for waiter in asked if isinstance(waiter.key, UUID)}
+        decisions = {waiter.key for waiter in asked if isinstance(waiter.key, tuple)}
         versions: dict[Any, Any] = await self._store.last_versions(pets) if pets else {}
         states: dict[Any, Any] = await self._store.job_states(jobs) if jobs else {}
-        return {**versions, **states}
+        settled: dict[Any, Any] = await self._store.decisions(decisions) if decisions else {}
+        return {**versions, **states, **settled}
 
 
 def _settle(waiter: _Waiter, known: Any = None, error: Exception | None = None) -> None:

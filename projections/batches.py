@@ -18,13 +18,16 @@ from projections.dead_letters import (
     record_actions,
     record_letters,
 )
+from projections.decisions import record_decision
 from projections.erasure import erase_pet, record_requests
 from projections.jobs import RecordedCommand, record_commands, record_statuses
 from projections.postgres import Applied, Gap, Ignored, apply_version
 from projections.records import Message
+from projections.replayed import Change
 from projections.telemetry import ProjectorMetrics
 from schemas.commands import EmbedImages, PurgePet
 from schemas.dead_letters import DeadLetterAction
+from schemas.decisions import KINDS, DecisionSettled
 from schemas.errors import DeadLetter, StopProcess, UnknownVersion
 from schemas.headers import header, record_moment
 from schemas.public import DeadLetterRecord, JobStatus
@@ -32,11 +35,13 @@ from schemas.versions import PetErased, PetVersion
 
 log = structlog.get_logger(__name__)
 
-Replay = Callable[[str, int, int], AsyncGenerator[PetVersion | PetErased, None]]
+Replay = Callable[[str, int, int], AsyncGenerator[Change, None]]
 """``replay(pet_id, log partition, after_version)``: the pet's later versions, folded from the log again, in order, and
-purges of that version or later among them.
+purges and decisions of that version or later among them.
 """
 
+OTHER: Final = "other"
+"""Counts decisions of kinds that this release does not know."""
 UNWRITABLE: Final = (
     DeadLetter,
     asyncpg.DataError,
@@ -89,6 +94,8 @@ class BatchWriter:
                 await self._write_version(connection, item.message)
             elif isinstance(item.message, PetErased):
                 await self._erase(connection, item.message)
+            elif isinstance(item.message, DecisionSettled):
+                await self._settle(connection, item.message)
 
     async def _write_letters(self, connection: Any, batch: Sequence[Decoded]) -> None:
         letters = [_letter(item.record, item.message) for item in batch if isinstance(item.message, DeadLetterRecord)]
@@ -110,6 +117,11 @@ class BatchWriter:
         self._unfilled.pop(erased.pet_id, None)
         self._metrics.pets_purged.inc()
         log.info("pet_purged", pet_id=erased.pet_id, purge_id=erased.purge_id, last_version=erased.version)
+
+    async def _settle(self, connection: Any, settled: DecisionSettled) -> None:
+        if await record_decision(connection, settled):
+            kind = settled.kind if settled.kind in KINDS else OTHER
+            self._metrics.decisions(kind, "accepted" if settled.accepted else "refused").inc()
 
     async def _write_behind_gap(self, connection: Any, version: PetVersion, last: int) -> Applied | Ignored:
         """Fill the gap behind `last`, then write. What fails takes the filling back, so the rows stay at `last`."""
@@ -138,6 +150,8 @@ class BatchWriter:
                 async for missing in changes:
                     if isinstance(missing, PetErased):
                         await self._erase(connection, missing)
+                    elif isinstance(missing, DecisionSettled):
+                        await self._settle(connection, missing)
                     elif isinstance(await apply_version(connection, missing), Applied):
                         replayed += 1
         except UnknownVersion as error:

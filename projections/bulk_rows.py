@@ -15,7 +15,10 @@ from typing import Any, Final
 import msgspec
 
 from projections.changes import Changes, changes_of
+from projections.decisions import check_settled, decision_row
+from projections.replayed import Change
 from projections.text import jsonb, moment
+from schemas.decisions import DecisionSettled
 from schemas.errors import ServiceError
 from schemas.versions import PetErased, PetVersion
 
@@ -38,11 +41,16 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         *("pet_id", "cluster_number", "since_version", "until_version", "label", "member_count", "tightness"),
         *("merged_into", "split_from"),
     ),
+    "pet_decisions": (
+        *("pet_id", "decision_id", "kind", "arguments", "expected_version", "who", "why", "accepted", "code"),
+        *("reason", "version", "cluster", "images", "undone_by", "log_partition", "log_offset", "decided_at"),
+    ),
     "purged_versions": ("pet_id", "last_version", "purged_at"),
 }
 """Table → the columns of its rows, in their order; the first is to be copied first, since others refer to it."""
-VERSIONED: Final = {table: columns for table, columns in COLUMNS.items() if table != "purged_versions"}
+VERSIONED: Final = {table: COLUMNS[table] for table in COLUMNS if table not in ("pet_decisions", "purged_versions")}
 """Those whose rows hold from a version on."""
+_UNDONE_BY: Final = COLUMNS["pet_decisions"].index("undone_by")
 
 
 class VersionGap(ServiceError):
@@ -80,13 +88,16 @@ class _Summary:
 
 @dataclass(slots=True)
 class _Pet:
-    """The rows that hold: `members` by image, `of_cluster` its images, `heroes` by cluster and image."""
+    """The rows that hold: `members` by image, `of_cluster` its images, `heroes` by cluster and image. `decisions` are
+    by id: a later one may undo one.
+    """
 
     version: int = 0
     members: dict[str, _Member] = field(default_factory=dict)
     of_cluster: dict[int, set[str]] = field(default_factory=dict)
     heroes: dict[int, dict[str, _Hero]] = field(default_factory=dict)
     summaries: dict[int, _Summary] = field(default_factory=dict)
+    decisions: dict[str, Row] = field(default_factory=dict)
 
 
 class BulkRows:
@@ -115,6 +126,17 @@ class BulkRows:
         self._close(pet, changes)
         self._open(pet, changes)
 
+    def settle(self, settled: DecisionSettled) -> None:
+        """Add what became of a decision; of several with one id the first stays. Raises InvalidInput as `apply`."""
+        row = decision_row(check_settled(settled))
+        decisions = self._pets.setdefault(settled.pet_id, _Pet()).decisions
+        if settled.decision_id in decisions:
+            return
+        decisions[settled.decision_id] = row
+        undone = decisions.get(settled.undoes)
+        if undone is not None and undone[_UNDONE_BY] is None:
+            decisions[settled.undoes] = (*undone[:_UNDONE_BY], settled.decision_id, *undone[_UNDONE_BY + 1 :])
+
     def erase(self, erased: PetErased) -> None:
         """A purge: no row that holds is left, and the next version is the purge's plus one."""
         if self._pets.pop(erased.pet_id, _Pet()).version > 0:
@@ -132,6 +154,8 @@ class BulkRows:
         for row in self._purges.values():
             yield "purged_versions", row
         for pet_id, pet in self._pets.items():
+            for row in pet.decisions.values():
+                yield "pet_decisions", row
             for image_id, member in pet.members.items():
                 yield "cluster_members", _member_row(pet_id, image_id, member, None)
             for number, heroes in pet.heroes.items():
@@ -229,7 +253,7 @@ def _summary_row(pet_id: str, number: int, summary: _Summary, until: int | None,
     )
 
 
-def all_rows(changes: Sequence[PetVersion | PetErased]) -> dict[str, list[Row]]:
+def all_rows(changes: Sequence[Change]) -> dict[str, list[Row]]:
     """The rows of some pets' whole histories; of what came before a pet's last purge there are none."""
     bulk = BulkRows()
     purges = {change.pet_id: number for number, change in enumerate(changes) if isinstance(change, PetErased)}
@@ -238,6 +262,8 @@ def all_rows(changes: Sequence[PetVersion | PetErased]) -> dict[str, list[Row]]:
             continue
         if isinstance(change, PetErased):
             bulk.erase(change)
+        elif isinstance(change, DecisionSettled):
+            bulk.settle(change)
         else:
             bulk.apply(change)
     rows = bulk.take()

@@ -13,6 +13,7 @@ from schemas.headers import timestamp
 from schemas.ids import check_id, version_key
 from schemas.versions import (
     ClusterChange,
+    DecidedChange,
     GroupedChange,
     GroupedCluster,
     GroupedHero,
@@ -142,6 +143,8 @@ def _metadata(change: MemberChange) -> dict[str, Any]:
         grouped = {"component": change.component, "membership": change.membership}
         if change.duplicate_of:
             grouped["duplicate_of"] = check_id(change.duplicate_of, "members.duplicate_of")
+    if isinstance(change, DecidedChange) and change.decision:
+        grouped["decision"] = check_id(change.decision, "members.decision")
     return {
         **grouped,
         "quality": change.quality,

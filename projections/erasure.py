@@ -56,14 +56,15 @@ async def erase_pet(connection: Any, erased: PetErased) -> None:
 
 
 async def erase_versions(connection: Any, erased: PetErased) -> dict[str, int]:
-    """Delete the pet's versions in the tables that the search path finds; how many rows of each.
+    """Delete the pet's versions and decisions in the tables that the search path finds; how many rows of each.
 
     The next version there is that of the purge plus one.
     """
     removed = await connection.fetchrow(load("erase_versions"), erased.pet_id, erased.version)
+    decisions = await connection.execute(load("erase_decisions"), erased.pet_id, erased.offset)
     at = moment(erased.time, "time")
     await connection.execute(load("raise_purged_version"), erased.pet_id, erased.version, at)
-    return dict(removed)
+    return {**removed, "pet_decisions": int(decisions.removeprefix("DELETE "))}
 
 
 async def _erase_kept(connection: Any, erased: PetErased, schema: str) -> dict[str, int]:

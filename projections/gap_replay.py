@@ -9,11 +9,13 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from projections.replayed import Change, feed
 from schemas.codec import keys_named
+from schemas.decisions import DecisionSettled
 from schemas.errors import InvalidInput
 from schemas.pet_keys import KeyReader
 from schemas.topics import Topics
-from schemas.versions import PetErased, PetVersion
+from schemas.versions import PetErased
 from tables.replay import LogReplay
 
 log = structlog.get_logger(__name__)
@@ -46,12 +48,11 @@ class LogVersions:
             **(consumer_options or {}),
         }
 
-    async def replay(
-        self, pet_id: str, partition: int, after_version: int
-    ) -> AsyncGenerator[PetVersion | PetErased, None]:
-        """The pet's versions after `after_version` and its purges, up to the end that the partition has now.
+    async def replay(self, pet_id: str, partition: int, after_version: int) -> AsyncGenerator[Change, None]:
+        """The pet's versions after `after_version`, its purges and decisions, up to the end that the partition has now.
 
-        A purge has the number of the last version that it destroyed, so one of `after_version` itself is among them.
+        A purge has the number of the last version that it destroyed, a refused decision that of the one at which it was
+        refused: those of `after_version` itself are among them.
 
         Raises InvalidInput for a partition that the log lacks, UnknownVersion for a newer release's fact, and
         KafkaError while the broker is away.
@@ -64,14 +65,12 @@ class LogVersions:
                 raise InvalidInput("partition", f"{self._topic} has no partition {partition}")
             async with aclosing(self._fold(consumer, pet_id, TopicPartition(self._topic, partition))) as changes:
                 async for change in changes:
-                    if change.version > after_version - isinstance(change, PetErased):
+                    if change.version > after_version - isinstance(change, PetErased | DecisionSettled):
                         yield change
         finally:
             await consumer.stop()
 
-    async def _fold(
-        self, consumer: Any, pet_id: str, tp: TopicPartition
-    ) -> AsyncGenerator[PetVersion | PetErased, None]:
+    async def _fold(self, consumer: Any, pet_id: str, tp: TopicPartition) -> AsyncGenerator[Change, None]:
         fold = LogReplay(tp.partition, only_pet=pet_id, keys=self._keys)
         consumer.unsubscribe()
         consumer.assign([tp])
@@ -83,6 +82,5 @@ class LogVersions:
             for record in records:
                 if record.offset >= end:
                     return
-                change = fold.feed(record.offset, record.key or b"", record.value or b"")
-                if change is not None:
+                for change in feed(fold, record.offset, record.key or b"", record.value or b""):
                     yield change

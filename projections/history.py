@@ -15,6 +15,7 @@ import msgspec
 from projections.answers import read_at
 from projections.cursors import INT64_MAX, pack, unpack, whole_number
 from projections.difference import ClusterDifference, ImageDifference, read_difference
+from projections.lineage import LineageRow, read_lineage
 from projections.members import MemberPage, PlaceRow, read_members, read_places
 from projections.missing import Missing, missing_version
 from projections.queries import load
@@ -125,6 +126,11 @@ class HistoryReader:
         """Why an image lies where it lies at a version; None: the last."""
         async with self._snapshot() as connection:
             return await read_why(connection, pet_id, image_id, version)
+
+    async def lineage(self, pet_id: str, number: int) -> LineageRow:
+        """Where a cluster comes from, how it was called, and what became of it."""
+        async with self._snapshot() as connection:
+            return await read_lineage(connection, pet_id, number)
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:

@@ -14,6 +14,7 @@ _BEFORE: Final = (
     ("enqueued_at", "enqueued_at <= $3"),
     ("failed_at", "failed_at <= $4"),
     ("at", "at <= $4"),
+    ("decided_at", "decided_at <= $4"),
     ("since_version", "since_version <= $2"),
     ("version", "version <= $2"),
 )

@@ -29,6 +29,7 @@ class PlacedBy(msgspec.Struct, frozen=True, kw_only=True):
     component: int = -1
     membership: float = -1.0
     duplicate_of: str = ""
+    decision: str = ""
 
 
 class MemberRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from projections.arrivals import Arrivals, JobNow
 from projections.away import POSTGRES_ERRORS
+from projections.decision_reader import DecisionRow
 from projections.jobs import has_ended
 from projections.read_through import Read, ReadThrough
 from schemas.public import JobState
@@ -62,6 +63,13 @@ class OwnWrites:
         if not _ended(job):
             raise JobUnfinished(job.state)
         return replace(await self._at_least(pet_id, max(at_least, job.version), deadline), job=job.state)
+
+    async def decision(self, pet_id: str, decision_id: str, *, seconds: float) -> DecisionRow | None:
+        """What became of a decision, None when that is not known after `seconds`. Raises TooManyWaiting, and
+        `POSTGRES_ERRORS` when Postgres does not answer.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        return await self._arrived(self._arrivals.decision(pet_id, decision_id, deadline))
 
     async def _at_least(self, pet_id: str, at_least: int, deadline: float) -> Read:
         read = await self._answers.read(pet_id, at_least)

@@ -12,6 +12,7 @@ import msgspec
 from projections.answers import read_at, read_latest
 from projections.arrivals import JobNow
 from projections.cursors import decode_cursor, encode_cursor
+from projections.decision_reader import DecisionKey, DecisionRow, read_decisions
 from projections.queries import load
 from schemas.answers import ClusterAnswer
 from schemas.errors import InvalidInput
@@ -95,6 +96,10 @@ class ClusterReader:
         """The jobs that are known among these, by `schemas.ids.job_key`."""
         rows = await self._pool.fetch(load("read_job_states"), list(keys))
         return {row["id"]: JobNow(row["status"], row["version"]) for row in rows}
+
+    async def decisions(self, keys: Collection[DecisionKey]) -> dict[DecisionKey, DecisionRow]:
+        """The decisions that are known among these."""
+        return await read_decisions(self._pool, keys)
 
     async def ping(self) -> None:
         """Returns when Postgres answers."""

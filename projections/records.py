@@ -9,21 +9,24 @@ from typing import Final
 import msgspec
 
 from projections.dead_letters import decode_letter, decode_letter_action
+from projections.decisions import check_settled
 from projections.erasure import check_erased
 from projections.jobs import check_command, check_status
+from projections.replayed import Change
 from projections.text import moment
 from schemas import commands
-from schemas.codec import decode_change
+from schemas.codec import decode_message
 from schemas.commands import EMBED_IMAGES_TYPE, PURGE_PET_TYPE, EmbedImages, PurgePet
 from schemas.dead_letters import DEAD_LETTER_ACTION_TYPE, DeadLetterAction
+from schemas.decisions import DECISION_SETTLED_TYPE, DecisionSettled
 from schemas.errors import DeadLetter, UnknownVersion
 from schemas.headers import header
 from schemas.ids import check_id
 from schemas.public import DEAD_LETTER_TYPE, JOB_STATUS_TYPE, DeadLetterRecord, JobStatus
 from schemas.topics import Topics
-from schemas.versions import GROUPED_FORMAT, PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased, PetVersion
+from schemas.versions import DECIDED_FORMAT, PET_ERASED_TYPE, PET_VERSION_TYPE, PetErased
 
-Message = EmbedImages | PurgePet | JobStatus | PetVersion | PetErased | DeadLetterRecord | DeadLetterAction
+Message = EmbedImages | PurgePet | JobStatus | Change | DeadLetterRecord | DeadLetterAction
 _TYPE: Final = re.compile(r"(?P<name>.+)\.v(?P<number>\d+)")
 _status = msgspec.json.Decoder(JobStatus)
 
@@ -35,7 +38,10 @@ class RecordDecoder:
         self._by_topic: dict[str, tuple[tuple[str, ...], Callable[[bytes], Message]]] = {
             topics.jobs.name: ((EMBED_IMAGES_TYPE, PURGE_PET_TYPE), decode_request),
             topics.jobs_status.name: ((JOB_STATUS_TYPE,), decode_status),
-            topics.pet_versions.name: ((PET_VERSION_TYPE, PET_ERASED_TYPE), decode_pet_change),
+            topics.pet_versions.name: (
+                (PET_VERSION_TYPE, PET_ERASED_TYPE, DECISION_SETTLED_TYPE),
+                decode_pet_change,
+            ),
             topics.deadletter.name: ((DEAD_LETTER_TYPE,), decode_letter),
             topics.deadletter_actions.name: ((DEAD_LETTER_ACTION_TYPE,), decode_letter_action),
         }
@@ -76,13 +82,15 @@ def decode_status(value: bytes) -> JobStatus:
     return status
 
 
-def decode_pet_change(value: bytes) -> PetVersion | PetErased:
-    """A version of `media.pet-versions`, or the purge of a pet."""
-    version = decode_change(value)
+def decode_pet_change(value: bytes) -> Change:
+    """A version of `media.pet-versions`, the purge of a pet, or what became of a decision."""
+    version = decode_message(value)
     if isinstance(version, PetErased):
         return check_erased(version)
-    if version.format > GROUPED_FORMAT:
-        raise UnknownVersion(f"PetVersion has format {version.format}; this release knows {GROUPED_FORMAT}")
+    if isinstance(version, DecisionSettled):
+        return check_settled(version)
+    if version.format > DECIDED_FORMAT:
+        raise UnknownVersion(f"PetVersion has format {version.format}; this release knows {DECIDED_FORMAT}")
     check_id(version.pet_id, "pet_id")
     moment(version.time, "time")
     return version

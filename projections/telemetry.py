@@ -14,7 +14,7 @@ _UNMEASURED = Unmeasured()
 class ProjectorMetrics:
     """`readable_seconds`: from a version's time to its answer's being readable. `batch_seconds`: one transaction.
 
-    `dead_letters(subject)`: letters written for the first time.
+    `dead_letters(subject)`: letters written for the first time; `decisions(kind, outcome)`: decisions so.
     """
 
     versions_applied: Counter = _UNMEASURED
@@ -24,6 +24,7 @@ class ProjectorMetrics:
     gaps: Counter = _UNMEASURED
     job_messages: Counter = _UNMEASURED
     dead_letters: Callable[[str], Counter] = lambda subject: _UNMEASURED
+    decisions: Callable[[str, str], Counter] = lambda kind, outcome: _UNMEASURED
     unreadable_letters: Counter = _UNMEASURED
     open_letters: Gauge = _UNMEASURED
     postgres_errors: Counter = _UNMEASURED

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from projections.decision_reader import DecidedBy, decided_by
 from projections.members import decode_placed_by
 from projections.missing import Missing, missing_version
 from projections.queries import load
@@ -23,9 +24,10 @@ RULES: Final = {
     "merged": "The cluster that it lay in was merged into this one.",
     "regrouped": "What it lies with was grouped anew, and belongs to this cluster since.",
     "reclustered": "The whole album was folded anew.",
+    "decided": "A user's decision holds it there.",
 }
 """What each recorded rule means."""
-
+_RELEASED: Final = "No decision holds it any more since a user took one back: it lies with what it is alike to."
 
 _POSITION: Final = ("log_partition", "log_offset")
 _FIRST: Final = ("first_at", "first_job", "first_model", "first_policy", "first_partition", "first_offset")
@@ -56,7 +58,8 @@ class WhyRow(msgspec.Struct, frozen=True, kw_only=True):
     `score`: cosine to the cluster's direction, as recorded; `membership`: how sure the cluster was when the image was
     placed, 0…1, null where its engine did not say. `component`: the group of near-alike photos inside of the cluster.
     `near_duplicates`: the same picture, encoded, resized or cropped anew, at most `MAX_DUPLICATES`. `since`: the event
-    that put it there; `placed`: the one that placed it at first.
+    that put it there; `placed`: the one that placed it at first. `decision`: the user's decision that holds it there,
+    or by which it came there.
     """
 
     image_id: str
@@ -72,6 +75,7 @@ class WhyRow(msgspec.Struct, frozen=True, kw_only=True):
     near_duplicates: list[str]
     since: Event
     placed: Event
+    decision: DecidedBy | None
 
 
 async def read_why(connection: Any, pet_id: str, image_id: str, version: int | None) -> WhyRow:
@@ -96,7 +100,7 @@ async def read_why(connection: Any, pet_id: str, image_id: str, version: int | N
         version=chosen,
         cluster=None if number == UNCLUSTERED else cluster_id(pet_id, number),
         rule=placed.rule,
-        meaning=RULES.get(placed.rule, ""),
+        meaning=_RELEASED if placed.rule == "decided" and not placed.decision else RULES.get(placed.rule, ""),
         score=row["score"],
         membership=placed.membership if placed.membership >= 0 else None,
         runner_up=runner_up,
@@ -105,6 +109,7 @@ async def read_why(connection: Any, pet_id: str, image_id: str, version: int | N
         near_duplicates=alike,
         since=_event(row["since_version"], row, ("updated_at", "job_id", "model", "policy_id", *_POSITION)),
         placed=_event(row["first_version"], row, _FIRST),
+        decision=decided_by(row),
     )
 
 

@@ -4,7 +4,7 @@ envelope (msgpack map)
 ├── type, version     which fact, see schemas.upcast
 ├── event_id, time    the same values as the ce_id and ce_time headers
 ├── pet_id            whose fact; empty for facts of a whole partition
-├── key_id            which key of the pet seals what the fact says of images; empty: none
+├── key_id            which key of the pet seals what the fact says of it; empty: none
 └── data              the fact, msgpack
 """
 
@@ -19,7 +19,7 @@ from schemas.bounds import MAX_TEXT
 from schemas.decisions import DECISION_FORMAT, DecisionSettled
 from schemas.errors import DeadLetter
 from schemas.pet_keys import NO_KEYS, KeyRing, PetKey
-from schemas.sealing import seal, unseal
+from schemas.sealing import Sealable, seal, unseal
 from schemas.upcast import BY_NAME, CURRENT, upcast
 from schemas.versions import (
     DECIDED_FORMAT,
@@ -66,12 +66,12 @@ _format_decoder = msgspec.msgpack.Decoder(_Format)
 
 
 def encode_fact(fact: facts.Fact, *, event_id: str, time: str, pet_id: str, key: PetKey | None = None) -> bytes:
-    """The log's bytes of a fact, sealed under `key` when it tells of images."""
+    """The log's bytes of a fact, sealed under `key` when it tells what a purge destroys."""
     kind = type(fact)
     key_id = ""
     if isinstance(fact, facts.ImagesEmbedded):
         fact = msgspec.structs.replace(fact, images=tuple(image.written() for image in fact.images))
-    if key is not None and isinstance(fact, facts.ImagesEmbedded):
+    if key is not None and isinstance(fact, Sealable):
         fact, key_id = seal(fact, key.secret, event_id=event_id, pet_id=pet_id), key.key_id
     envelope = Envelope(
         type=kind.__name__,
@@ -120,7 +120,7 @@ def keys_named(raw: bytes) -> tuple[str, ...]:
 
 
 def _opened(envelope: Envelope, fact: facts.Fact, keys: KeyRing) -> facts.Fact:
-    if isinstance(fact, facts.ImagesEmbedded) and envelope.key_id:
+    if isinstance(fact, Sealable) and envelope.key_id:
         key = keys.find(envelope.key_id)
         if key.destroyed is None:
             return unseal(fact, key.secret, event_id=envelope.event_id, pet_id=envelope.pet_id)

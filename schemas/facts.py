@@ -172,7 +172,9 @@ class ImagesRemoved(Fact, frozen=True, kw_only=True):
 
 
 class DecisionSubmitted(Fact, frozen=True, kw_only=True):
-    """A user's decision, made while looking at `expected_version`."""
+    """A user's decision, made while looking at `expected_version`. `sealed`: see schemas.sealing; what is left of it
+    after decoding can be read by nobody any more, since its key is destroyed.
+    """
 
     decision_id: str
     kind: str
@@ -180,6 +182,7 @@ class DecisionSubmitted(Fact, frozen=True, kw_only=True):
     arguments: dict[str, Any] = {}
     who: str = ""
     why: str = ""
+    sealed: bytes = b""
 
 
 class PetPurged(Fact, frozen=True, kw_only=True):

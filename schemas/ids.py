@@ -16,6 +16,8 @@ ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_:.\-]{1,128}")
 UNCLUSTERED: Final = -1
 """The cluster number of an image that lies in no cluster."""
 
+_CLUSTER_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_CLUSTER_NUMBER_MAX: Final = 2**31 - 1
 _NAMESPACE: Final = uuid.UUID("6f1f2f0e-5f0c-5a51-9a53-6d6a0d5f7b01")
 
 
@@ -44,6 +46,14 @@ def pet_key(key: bytes | None) -> bytes | None:
 def cluster_id(pet_id: str, number: int) -> str:
     """The public id of a pet's cluster, e.g. ``pet_123-cluster-0``."""
     return f"{pet_id}-cluster-{number}"
+
+
+def cluster_number(pet_id: str, text: str) -> int | None:
+    """The number of the pet's cluster that is called `text`; None when no cluster of the pet can be."""
+    number = text.removeprefix(cluster_id(pet_id, 0)[:-1])
+    if number == text or not _CLUSTER_NUMBER.fullmatch(number) or int(number) > _CLUSTER_NUMBER_MAX:
+        return None
+    return int(number)
 
 
 def version_key(pet_id: str, version: int) -> uuid.UUID:

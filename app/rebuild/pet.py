@@ -19,6 +19,7 @@ from app.rebuild.turn import alone
 from projections.answers import read_latest
 from projections.log_reading import log_end, read_facts
 from projections.queries import load
+from projections.replayed import Change, feed
 from projections.shadow import one_pet
 from projections.shadow.compare import Comparison, compare_pet
 from projections.shadow.history import leave_out
@@ -26,7 +27,7 @@ from projections.shadow.swap import begin_generation
 from schemas.answers import encode_answer
 from schemas.errors import InvalidInput, StopProcess
 from schemas.pet_keys import KeyReader
-from schemas.versions import PetErased, PetVersion
+from schemas.versions import PetVersion
 from tables.replay import LogReplay
 
 
@@ -71,7 +72,7 @@ class PetRebuild:
                 await self._refresh(connection)
             return found
 
-    async def _compare(self, connection: Any, changes: list[PetVersion | PetErased]) -> Comparison:
+    async def _compare(self, connection: Any, changes: list[Change]) -> Comparison:
         try:
             await one_pet.build(connection, changes)
         except InvalidInput as error:
@@ -116,14 +117,12 @@ class _History:
         self._fold = LogReplay(partition, only_pet=pet_id, keys=keys)
         self._next = 0
 
-    async def more(self) -> list[PetVersion | PetErased]:
-        """The versions and purges since the last call, up to where the log ends now."""
-        found = []
+    async def more(self) -> list[Change]:
+        """What is new since the last call, up to where the log ends now."""
+        found = list[Change]()
         end = await log_end(self._consumer, self._tp)
         async for records, reached in read_facts(self._consumer, self._tp, self._next, end, self._keys):
             for record in records:
-                change = self._fold.feed(record.offset, record.key, record.value)
-                if change is not None:
-                    found.append(change)
+                found += feed(self._fold, record.offset, record.key, record.value)
             self._next = reached
         return found

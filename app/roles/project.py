@@ -114,6 +114,7 @@ def _projector(role: Role, redis: Any, pool: Any, producer: Any, keys: PetKeys) 
             versions_ignored=metrics.counter(defs.VERSIONS_SKIPPED),
             gaps=metrics.counter(defs.PROJECTION_GAPS),
             dead_letters=lambda subject: metrics.counter(defs.DEAD_LETTERS, subject=subject),
+            decisions=lambda kind, outcome: metrics.counter(defs.DECISIONS, kind=kind, outcome=outcome),
             unreadable_letters=metrics.counter(defs.UNREADABLE_LETTERS),
             open_letters=metrics.gauge(defs.OPEN_LETTERS),
             cache_errors=metrics.counter(defs.CACHE_FAILURES, operation="refresh"),

@@ -11,6 +11,7 @@ from mode import Service
 from app.answers import current_answers
 from app.clients import STOP_SECONDS, open_pool, open_redis
 from app.dead_letters.desk import LetterDesk
+from app.decisions.desk import DecisionDesk
 from app.purges.desk import PurgeDesk
 from app.roles.faust_worker import RoleWorker
 from app.roles.role import Role
@@ -24,6 +25,7 @@ from app.views.unread import UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
+from projections.decision_reader import DecisionReader
 from projections.history import HistoryReader
 from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
@@ -93,6 +95,12 @@ def run(settings: Settings) -> None:
         store_seconds=settings.web_store_timeout_seconds,
         metrics=role.metrics,
     )
+    writes: dict[str, Any] = {
+        "topics": settings.topics(),
+        "clock": _now,
+        "ce_source": CE_SOURCE,
+        "timeout": settings.web_store_timeout_seconds,
+    }
     services = WebServices(
         answers=answers,
         own_writes=own_writes,
@@ -100,21 +108,10 @@ def run(settings: Settings) -> None:
         history=HistoryReader(store),
         cache=cache,
         submit=producer.submit,
-        letters=LetterDesk(
-            LetterReader(store),
-            producer.send,
-            topics=settings.topics(),
-            clock=_now,
-            ce_source=CE_SOURCE,
-            timeout=settings.web_store_timeout_seconds,
-        ),
-        purges=PurgeDesk(
-            PurgeRecords(store),
-            producer.send,
-            topics=settings.topics(),
-            clock=_now,
-            ce_source=CE_SOURCE,
-            timeout=settings.web_store_timeout_seconds,
+        letters=LetterDesk(LetterReader(store), producer.send, **writes),
+        purges=PurgeDesk(PurgeRecords(store), producer.send, **writes),
+        decisions=DecisionDesk(
+            DecisionReader(store), own_writes, producer.send, **writes, wait=settings.web_decision_wait_seconds
         ),
         redis_ping=redis.ping,
         kafka_ping=producer.ping,

@@ -123,6 +123,11 @@ VERSIONS_SKIPPED: Final = CounterDef("media_cluster_versions_skipped", "Versions
 PROJECTION_GAPS: Final = CounterDef("media_cluster_projection_gaps", "Versions that did not follow the one before.")
 VERSIONS_REPLAYED: Final = CounterDef("media_cluster_versions_replayed", "Versions read from the log to fill a gap.")
 PETS_PURGED: Final = CounterDef("media_cluster_pets_purged", "Purges of pets carried out in Postgres.")
+DECISIONS: Final = CounterDef(
+    "media_cluster_decisions",
+    "Users' decisions written to Postgres, by kind and outcome (accepted, refused); repeats are not counted.",
+    ("kind", "outcome"),
+)
 JOB_MESSAGES: Final = CounterDef("media_cluster_job_messages", "Commands and job states written to Postgres.")
 POSTGRES_ERRORS: Final = CounterDef("media_cluster_postgres_errors", "Failed transactions of the projection.")
 STALE_PETS: Final = GaugeDef("media_cluster_cache_stale_pets", "Pets whose cached answer waits to be refreshed.")

@@ -53,7 +53,9 @@ AMBIGUOUS_JOB_ID: Final = ErrorCode(
     "ambiguous_job_id", 409, "Several pets have a job with this id; say which with ?pet_id=."
 )
 VERSION_NOT_REACHED: Final = ErrorCode(
-    "version_not_reached", 409, "The pet is not at `min_version` yet; `version` is where it is."
+    "version_not_reached",
+    409,
+    "The pet is not at `min_version` or `expected_version` yet; `version` is where it is.",
 )
 JOB_UNFINISHED: Final = ErrorCode("job_unfinished", 409, "The job of `wait_for_job` has not ended yet.")
 INVALID_PARAMETER: Final = ErrorCode(
@@ -75,6 +77,17 @@ TOO_MANY_LETTERS: Final = ErrorCode(
 PURGE_NOT_FOUND: Final = ErrorCode(
     "purge_not_found", 404, "The pet has no purge of this id; one appears a moment after it was accepted."
 )
+DECISION_NOT_FOUND: Final = ErrorCode(
+    "decision_not_found",
+    404,
+    "The pet has no decision of this id that is settled; one appears a moment after it was accepted.",
+)
+DECISION_REFUSED: Final = ErrorCode(
+    "decision_refused",
+    409,
+    "The decision is not carried out; `refusal` says in a word why (not_found, moved_on, conflict, too_many).",
+)
+DECISION_ID_TAKEN: Final = ErrorCode("decision_id_taken", 409, "The pet has another decision of this id.")
 STORE_UNAVAILABLE: Final = ErrorCode("store_unavailable", 503, "Postgres does not answer; try again later.")
 PROGRESS_UNAVAILABLE: Final = ErrorCode(
     "progress_unavailable", 503, "Redis does not answer; a rebuild goes on without."
@@ -107,6 +120,9 @@ CATALOGUE: Final = (
     COUNT_CHANGED,
     TOO_MANY_LETTERS,
     PURGE_NOT_FOUND,
+    DECISION_NOT_FOUND,
+    DECISION_REFUSED,
+    DECISION_ID_TAKEN,
     STORE_UNAVAILABLE,
     PROGRESS_UNAVAILABLE,
     READING_OFF,

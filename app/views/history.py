@@ -100,6 +100,14 @@ async def get_why(services: WebServices, request: web.Request) -> web.Response:
     return json_response(envelope(struct_bytes(row)))
 
 
+async def get_lineage(services: WebServices, request: web.Request) -> web.Response:
+    """Where a cluster comes from, how it was called, and what became of it; also of one that has ended."""
+    pet_id = parse_id(request.match_info, "pet_id")
+    number = parse_cluster(request.match_info["cluster"], pet_id)
+    row = await _found(services, services.history.lineage(pet_id, number))
+    return json_response(envelope(struct_bytes(row)))
+
+
 async def list_jobs_by_state(services: WebServices, request: web.Request) -> web.Response:
     """A page of all pets' jobs in a state, newest first."""
     state, (limit, cursor) = parse_state(request.query), parse_page(request.query)

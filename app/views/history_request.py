@@ -12,14 +12,12 @@ from app.views.errors import ApiError
 from app.views.jobs import page_limit
 from projections.cursors import INT64_MAX
 from schemas.headers import parse_timestamp
-from schemas.ids import UNCLUSTERED, cluster_id, is_id
+from schemas.ids import UNCLUSTERED, cluster_number, is_id
 from schemas.public import JobState
 
 MAX_PAGE: Final = 200
 UNCLUSTERED_NAME: Final = "unclustered"
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,18}")
-_CLUSTER_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}")
-_CLUSTER_NUMBER_MAX: Final = 2**31 - 1
 Value = TypeVar("Value")
 
 
@@ -51,10 +49,10 @@ def parse_cluster(text: str, pet_id: str) -> int:
     """
     if text == UNCLUSTERED_NAME:
         return UNCLUSTERED
-    number = text.removeprefix(cluster_id(pet_id, 0)[:-1])
-    if number == text or not _CLUSTER_NUMBER.fullmatch(number) or int(number) > _CLUSTER_NUMBER_MAX:
+    number = cluster_number(pet_id, text)
+    if number is None:
         raise ApiError(errors.CLUSTER_NOT_FOUND)
-    return int(number)
+    return number
 
 
 def parse_state(query: Mapping[str, str]) -> JobState:

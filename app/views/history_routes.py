@@ -97,6 +97,21 @@ CLUSTER_HISTORY: Final = (
     ),
     Route(
         "GET",
+        f"{_PETS}/clusters/{{cluster}}/lineage",
+        "get_lineage",
+        "Where a cluster comes from, how it was called and by whose decision, and what became of it.",
+        history.get_lineage,
+        (
+            Answer(200, "Its lineage; `successor` has the members of one that was merged.", "LineageEnvelope"),
+            Answer(404, "The pet has had no such cluster in what is kept.", ERROR),
+            _INVALID,
+            _AWAY,
+        ),
+        parameters=(PET, Parameter("cluster", "path", "The cluster's id.")),
+        only_known=True,
+    ),
+    Route(
+        "GET",
         f"{_PETS}/versions",
         "list_versions",
         "A pet's versions that are kept, newest first.",

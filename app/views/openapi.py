@@ -15,6 +15,7 @@ from aiohttp import web
 from app.telemetry.health import Check
 from app.views.auth import HEADER
 from app.views.dead_letters import ActedData, CountedData
+from app.views.decision_schema import decision_schemas
 from app.views.errors import CATALOGUE
 from app.views.job_schema import job_body_schema
 from app.views.letter_request import LetterBody, LettersBody
@@ -23,7 +24,9 @@ from app.views.responses import json_bytes, json_response
 from app.views.route import Answer, Parameter, Route, RouteHandler
 from app.views.services import WebServices
 from projections.dead_letter_reader import DeadLetterDetail, DeadLetterRow
+from projections.decision_reader import DecisionRow
 from projections.history import PetDifference, VersionRow
+from projections.lineage import LineageRow
 from projections.members import MemberRow, PlaceRow
 from projections.purges import PurgeRow
 from projections.reader import JobRow
@@ -115,7 +118,7 @@ def _schemas() -> dict[str, Any]:
         *(ClusterAnswer, JobRow, Check),
         *(VersionRow, PetDifference, MemberRow, PlaceRow, WhyRow),
         *(DeadLetterRow, DeadLetterDetail, LetterBody, LettersBody, ActedData, CountedData),
-        *(PurgeRow, PurgeBody, RebuildProgress),
+        *(PurgeRow, PurgeBody, RebuildProgress, DecisionRow, LineageRow),
     )
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF + "{name}")
     job = schemas["JobRow"]
@@ -124,10 +127,13 @@ def _schemas() -> dict[str, Any]:
     job["required"] = [name for name in job["required"] if name != "cursor"]
     codes = {"type": "string", "enum": [code.code for code in CATALOGUE], "description": _catalogue()}
     count = {"type": "integer"}
-    error = _object(code=codes, message={"type": "string"}, field={"type": "string"}, count=count, version=count)
+    text = {"type": "string"}
+    error = _object(code=codes, message=text, field=text, count=count, version=count)
+    error["properties"] |= {"refusal": text, "decision_id": text, "successor": text}
     error["required"] = ["code", "message"]
     return {
         **schemas,
+        **decision_schemas(_REF),
         "ClusterJobBody": job_body_schema(_REF + "{model}"),
         "Object": {"type": "object"},
         "Text": {"type": "string"},
@@ -154,6 +160,10 @@ def _schemas() -> dict[str, Any]:
         "ActedEnvelope": _envelope({"$ref": f"{_REF}ActedData"}),
         "RebuildsEnvelope": _envelope({"type": "array", "items": {"$ref": f"{_REF}RebuildProgress"}}),
         "CountedEnvelope": _envelope({"$ref": f"{_REF}CountedData"}),
+        "DecisionEnvelope": _envelope({"$ref": f"{_REF}DecisionRow"}),
+        "DecisionsEnvelope": _page_of("DecisionRow"),
+        "PendingDecisionEnvelope": _envelope(_object(pet_id=text, decision_id=text, state={"enum": ["pending"]})),
+        "LineageEnvelope": _envelope({"$ref": f"{_REF}LineageRow"}),
         "PurgeEnvelope": _envelope({"$ref": f"{_REF}PurgeRow"}),
         "ErrorEnvelope": _envelope({"type": "null"}, error=error),
     }

@@ -1,5 +1,5 @@
-"""The web role's own Kafka producer: submitted jobs → `media.jobs`, operators' actions on dead letters → their topic.
-Started and stopped with the API.
+"""The web role's own Kafka producer: submitted jobs → `media.jobs`, operators' actions on dead letters → their topic,
+users' decisions → `media.pet-log`. Started and stopped with the API.
 
 It connects in the background, so that the API starts and answers reads while Kafka is down; until it is connected, and
 whenever the broker does not confirm in time, a submit fails at once or within `timeout`.
@@ -16,6 +16,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from app.hand_over import hand_over
 from app.views.services import KafkaUnavailable
 from bridges.messages import Message, command_message
 from schemas.commands import EmbedImages
@@ -77,10 +78,7 @@ class CommandProducer:
             raise KafkaUnavailable("not connected")
         try:
             async with asyncio.timeout(self._timeout):
-                confirmations = [
-                    await producer.send(message.topic, value=message.value, key=message.key, headers=message.headers)
-                    for message in messages
-                ]
+                confirmations = [await hand_over(producer, message) for message in messages]
                 await asyncio.gather(*confirmations)
         except (KafkaError, OSError, TimeoutError) as error:
             self._replace(producer)

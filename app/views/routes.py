@@ -7,6 +7,7 @@ from typing import Final, get_args
 
 from app.views import dead_letters, health, jobs, rebuilds
 from app.views.current_routes import CURRENT_CLUSTERS
+from app.views.decision_routes import DECISIONS
 from app.views.echo import MAX_ECHO_BYTES
 from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
 from app.views.purge_routes import PURGES
@@ -235,6 +236,7 @@ ROUTES: Final = (
     JOBS_BY_STATE,
     *CURRENT_CLUSTERS,
     *CLUSTER_HISTORY,
+    *DECISIONS,
     *PURGES,
     *_DEAD_LETTERS,
     *_REBUILDS,

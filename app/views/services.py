@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.dead_letters.desk import LetterDesk
+from app.decisions.desk import DecisionDesk
 from app.purges.desk import PurgeDesk
 from app.telemetry.health import Check, Readiness
 from app.telemetry.metrics import Metrics
@@ -86,6 +87,7 @@ class WebServices:
     submit: Submit
     letters: LetterDesk
     purges: PurgeDesk
+    decisions: DecisionDesk
     redis_ping: Callable[[], Awaitable[object]]
     kafka_ping: Callable[[], Awaitable[object]]
     clock: Callable[[], datetime]

@@ -37,5 +37,15 @@ SELECT
         FROM {schema}.cluster_summaries AS s
         WHERE s.pet_id = b.pet_id AND s.since_version <= b.common
           AND (s.until_version IS NULL OR s.until_version > b.oldest)
-    ) AS summaries
+    ) AS summaries,
+    (
+        -- One that was refused made no version: which of them are at the common one, nobody can tell.
+        SELECT md5(string_agg((
+            d.decision_id, d.kind, d.arguments, d.expected_version, d.who, d.why, d.version, d.cluster, d.images,
+            CASE WHEN u.version <= b.common THEN d.undone_by END, d.log_partition, d.log_offset, d.decided_at
+        )::text, '' ORDER BY d.log_offset))
+        FROM {schema}.pet_decisions AS d
+        LEFT JOIN {schema}.pet_decisions AS u ON u.pet_id = d.pet_id AND u.decision_id = d.undone_by
+        WHERE d.pet_id = b.pet_id AND d.accepted AND d.version <= b.common
+    ) AS decisions
 FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS b (pet_id, oldest, common)

@@ -17,9 +17,11 @@ from projections.bulk_rows import COLUMNS, BulkRows
 from projections.fold_state import FoldState, forget
 from projections.log_reading import log_consumer, log_end, read_facts
 from projections.queries import load
+from projections.replayed import feed
 from projections.shadow import runs
 from projections.shadow.runs import Mark
 from projections.shadow.schema import LIVE
+from schemas.decisions import DecisionSettled
 from schemas.errors import InvalidInput, StopProcess
 from schemas.pet_keys import KeyReader
 from schemas.versions import PetErased, PetVersion
@@ -92,13 +94,14 @@ async def _fold_and_copy(
     async for records, reached in read_facts(consumer, tp, 0, mark.end_offset, keys):
         versions = images = 0
         for record in records:
-            change = replay.feed(record.offset, record.key, record.value)
-            if isinstance(change, PetVersion):
-                _apply(bulk, change)
-                versions += 1
-                images += len(change.members)
-            elif isinstance(change, PetErased):
-                bulk.erase(change)
+            for change in feed(replay, record.offset, record.key, record.value):
+                if isinstance(change, PetErased):
+                    bulk.erase(change)
+                else:
+                    _apply(bulk, change)
+                if isinstance(change, PetVersion):
+                    versions += 1
+                    images += len(change.members)
         await sink.add(bulk.take())
         mark = replace(
             mark,
@@ -121,9 +124,12 @@ async def _erase(connection: Any, schema: str, erased: dict[str, int]) -> None:
     await connection.execute(f"SET LOCAL search_path TO {LIVE}")
 
 
-def _apply(bulk: BulkRows, version: PetVersion) -> None:
+def _apply(bulk: BulkRows, version: PetVersion | DecisionSettled) -> None:
     try:
-        bulk.apply(version)
+        if isinstance(version, DecisionSettled):
+            bulk.settle(version)
+        else:
+            bulk.apply(version)
     except InvalidInput as error:
         raise StopProcess(
             f"{version.pet_id}: version {version.version} cannot be written ({error}), and the live projector has"

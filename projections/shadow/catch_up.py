@@ -11,13 +11,16 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 
+from projections.decisions import record_decision
 from projections.erasure import erase_versions
 from projections.fold_state import FoldState, forget
 from projections.log_reading import log_end, read_facts
 from projections.postgres import Applied, apply_version
+from projections.replayed import Change, feed
 from projections.shadow import runs
 from projections.shadow.runs import Mark
 from projections.shadow.schema import LIVE
+from schemas.decisions import DecisionSettled
 from schemas.errors import StopProcess
 from schemas.pet_keys import KeyReader
 from schemas.versions import PetErased, PetVersion
@@ -74,9 +77,7 @@ class CatchUp:
         async for records, reached in read_facts(consumer, self._tp, self.mark.next_offset, end, self._keys):
             self._state.offset = BETWEEN
             changes = [
-                change
-                for record in records
-                if (change := self._replay.feed(record.offset, record.key, record.value)) is not None
+                change for record in records for change in feed(self._replay, record.offset, record.key, record.value)
             ]
             versions = [change for change in changes if isinstance(change, PetVersion)]
             async with connection.transaction():
@@ -98,12 +99,15 @@ class CatchUp:
         return applied
 
 
-async def apply_change(connection: Any, change: PetVersion | PetErased) -> None:
+async def apply_change(connection: Any, change: Change) -> None:
     """Write what the log's next change is to the tables that the search path finds. Raises StopProcess for a version
     that does not follow.
     """
     if isinstance(change, PetErased):
         await erase_versions(connection, change)
+        return
+    if isinstance(change, DecisionSettled):
+        await record_decision(connection, change)
         return
     outcome = await apply_version(connection, change)
     if not isinstance(outcome, Applied):

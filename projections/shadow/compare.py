@@ -14,7 +14,7 @@ from projections.queries import load
 from projections.shadow.schema import LIVE
 
 PETS_AT_A_TIME: Final = 500
-PARTS: Final = ("versions", "members", "heroes", "summaries")
+PARTS: Final = ("versions", "members", "heroes", "summaries", "decisions")
 
 
 @dataclass(frozen=True, slots=True)

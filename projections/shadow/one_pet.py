@@ -10,15 +10,15 @@ from typing import Any, Final
 
 from projections.bulk_rows import COLUMNS, all_rows
 from projections.queries import load
+from projections.replayed import Change
 from projections.shadow import schema
 from projections.shadow.catch_up import apply_change
 from projections.shadow.snapshots import write_snapshots
-from schemas.versions import PetErased, PetVersion
 
 SCHEMA: Final = "media_shadow_pet"
 
 
-async def build(connection: Any, changes: Sequence[PetVersion | PetErased]) -> None:
+async def build(connection: Any, changes: Sequence[Change]) -> None:
     """Make the shadow with a pet's whole history. Raises InvalidInput for a version that no column holds."""
     await schema.create(connection, SCHEMA)
     for table, rows in all_rows(changes).items():
@@ -33,7 +33,7 @@ async def hold_projector(connection: Any, versions_topic: str) -> None:
     await connection.fetch(load("lock_positions"), versions_topic)
 
 
-async def follow(connection: Any, changes: Iterable[PetVersion | PetErased]) -> None:
+async def follow(connection: Any, changes: Iterable[Change]) -> None:
     """Apply to the shadow what has come since."""
     await connection.execute(f"SET LOCAL search_path TO {SCHEMA}, {schema.LIVE}")
     for change in changes:

@@ -11,7 +11,7 @@ from projections.queries import load
 
 TABLES: Final = (
     *("pet_clusters", "cluster_members", "cluster_heroes", "cluster_summaries", "cluster_snapshots"),
-    "purged_versions",
+    *("pet_decisions", "purged_versions"),
 )
 """What follows from the log alone; jobs and dead letters follow from other topics."""
 LIVE: Final = "public"

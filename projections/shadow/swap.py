@@ -14,6 +14,7 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import TopicPartition
 
+from projections.decisions import record_decision
 from projections.erasure import erase_versions
 from projections.log_reading import read
 from projections.positions import ROWS
@@ -22,7 +23,8 @@ from projections.queries import load
 from projections.shadow import runs, schema
 from projections.shadow.catch_up import CatchUp
 from projections.shadow.runs import Run
-from schemas.codec import decode_change
+from schemas.codec import decode_message
+from schemas.decisions import DecisionSettled
 from schemas.errors import DeadLetter, StopProcess
 from schemas.versions import PetErased
 
@@ -165,11 +167,13 @@ async def _apply_sent(connection: Any, target: str, records: Sequence[Any]) -> N
     await connection.execute(f"SET LOCAL search_path TO {target}, {schema.LIVE}")
     for record in records:
         try:
-            version = decode_change(record.value)
+            version = decode_message(record.value)
         except DeadLetter:
             continue  # as the projector did
         if isinstance(version, PetErased):
             await erase_versions(connection, version)
+        elif isinstance(version, DecisionSettled):
+            await record_decision(connection, version)
         elif isinstance(outcome := await apply_version(connection, version), Gap):
             raise StopProcess(
                 f"{version.pet_id}: version {version.version} does not follow version {outcome.last}: rebuild instead"

@@ -10,23 +10,27 @@ from dataclasses import replace
 from typing import Final
 
 from projections.fold_state import FoldState
+from projections.replayed import Change
 from projections.verify.changelog import UNREADABLE, TableCopy
 from projections.verify.findings import NOTHING, Difference, first_of
 from projections.verify.table import partition_differences, pet_differences
-from schemas.codec import decode_change
+from schemas.codec import decode_change, decode_message
+from schemas.decisions import DecisionSettled
 from schemas.pet_keys import KeyReader
 from schemas.topics import PARTITION_FACTS_KEY
 from schemas.versions import PetErased, PetVersion
 from tables.replay import LogReplay
 from tables.rows import head_key
 
+_DECIDED: Final = "d"
+"""Stands in a key before a decision's offset; digits come before it."""
 NEVER: Final = -1
 """Stands for the offset of a pet that the table need not hold yet."""
 
 
 class Versions:
-    """The version messages of a partition's pets, on disk, by pet and number. A purge takes those before it away, and
-    stands in the place of the last one.
+    """The version messages of a partition's pets, on disk, by pet and number, and what became of decisions, by their
+    place in the log. A purge takes those before it away, and stands in the place of the last version.
     """
 
     def __init__(self, rows: FoldState) -> None:
@@ -39,9 +43,13 @@ class Versions:
                 del self._rows[key]
         self._rows[f"{change.pet_id}/{change.version:020d}".encode()] = message
 
-    def changes(self, pet_id: str) -> Iterator[PetVersion | PetErased]:
-        """A pet's last purge, if it had one, and its versions since, in order."""
-        return (decode_change(message) for _, message in self._rows.under(f"{pet_id}/".encode()))
+    def settle(self, settled: DecisionSettled, message: bytes) -> None:
+        """Keep what became of a decision."""
+        self._rows[f"{settled.pet_id}/{_DECIDED}{settled.offset:020d}".encode()] = message
+
+    def changes(self, pet_id: str) -> Iterator[Change]:
+        """A pet's last purge, if it had one, and its versions since, in order; behind them its decisions, in order."""
+        return (decode_message(message) for _, message in self._rows.under(f"{pet_id}/".encode()))
 
     def of(self, pet_id: str) -> Iterator[PetVersion]:
         """A pet's versions, in order."""
@@ -100,6 +108,10 @@ class Folding:
             if output.channel == "versions":
                 self._versions.add(decode_change(output.value), output.value)
                 self.versions += 1
+            elif output.channel == "decisions":
+                message = decode_message(output.value)
+                assert isinstance(message, DecisionSettled), "the channel has no others"
+                self._versions.settle(message, output.value)
         self._compare(key.decode(), offset)
 
     @property

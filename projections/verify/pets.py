@@ -11,12 +11,15 @@ import msgspec
 
 from projections.bulk_rows import BulkRows, Row, VersionGap
 from projections.cache import AnswerCache, stored_position
+from projections.replayed import Change
 from projections.verify.answers import answer_at
+from projections.verify.decided import TABLE, decision_differences
 from projections.verify.findings import NOTHING, Difference, Place, first_difference, first_of, short
 from projections.verify.frontier import Settled
 from projections.verify.reading import read_pet
 from projections.verify.rows import LiveRows, row_differences, rows_without_version
 from schemas.answers import ClusterAnswer, encode_answer
+from schemas.decisions import DecisionSettled
 from schemas.errors import InvalidInput
 from schemas.versions import PetErased, PetVersion
 
@@ -51,11 +54,9 @@ class PetCheck:
         for pet_id in pets:
             self._early[pet_id] = await self._read_cached(pet_id)
 
-    async def compare(
-        self, pet_id: str, changes: Sequence[PetVersion | PetErased], end: int
-    ) -> dict[Place, tuple[Difference, int]]:
-        """Place → first difference and how many. `changes`: the pet's last purge, if any, and its versions since, up to
-        log offset `end`.
+    async def compare(self, pet_id: str, changes: Sequence[Change], end: int) -> dict[Place, tuple[Difference, int]]:
+        """Place → first difference and how many. `changes`: the pet's last purge, if any, its versions and its
+        decisions since, up to log offset `end`.
         """
         rows, versions = _rows_of(changes)
         cached = self._early[pet_id] if pet_id in self._early else await self._read_cached(pet_id)
@@ -89,6 +90,7 @@ class PetCheck:
             self.in_postgres += 1
             answer = partial(answer_at, rows, generation=live.generation)
             found += row_differences(rows, live, common, answer)
+            found += decision_differences(rows[TABLE], live.rows[TABLE], offsets[common])
         return [*found, *rows_without_version(live)]
 
     def _in_redis(
@@ -119,7 +121,7 @@ class PetCheck:
         return _Cached(await self._cache.get(pet_id), must)
 
 
-def _rows_of(changes: Sequence[PetVersion | PetErased]) -> tuple[dict[str, list[Row]], list[PetVersion]]:
+def _rows_of(changes: Sequence[Change]) -> tuple[dict[str, list[Row]], list[PetVersion]]:
     """The rows that versions come to, and these versions: up to one that no column holds, where the projector has
     stopped for this pet, too (it has dead-lettered it).
     """
@@ -129,9 +131,12 @@ def _rows_of(changes: Sequence[PetVersion | PetErased]) -> tuple[dict[str, list[
             bulk.erase(change)
             continue
         try:
+            if isinstance(change, DecisionSettled):
+                bulk.settle(change)
+                continue
             bulk.apply(change)
         except (InvalidInput, VersionGap):
-            break
+            continue  # what follows such a version does not follow either
         written.append(change)
     rows = bulk.take()
     for table, row in bulk.holding():

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import asyncpg
 
-from projections.bulk_rows import VERSIONED
+from projections.bulk_rows import COLUMNS, VERSIONED
 from projections.queries import load
 from projections.urls import driver_url
+from projections.verify.decided import TABLE
 from projections.verify.frontier import Settled
 from projections.verify.rows import LiveRows
 
@@ -42,7 +43,7 @@ async def read_pet(connection: Any, pet_id: str, settled: Settled) -> LiveRows:
                     load("read_rows_of_pet").replace("{columns}", ", ".join(columns)).replace("{table}", table), pet_id
                 )
             ]
-            for table, columns in VERSIONED.items()
+            for table, columns in {**VERSIONED, TABLE: COLUMNS[TABLE]}.items()
         }
         snapshots = [tuple(row) for row in await connection.fetch(load("read_snapshots_of_pet"), pet_id)]
         pinned = frozenset(row["version"] for row in await connection.fetch(load("list_pins"), pet_id))

@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from app.local.kafka import KafkaServer
+from projections.decisions import record_decision
 from projections.erasure import record_requests
 from projections.jobs import RecordedCommand, record_commands
 from schemas.commands import EmbedImages, PurgePet
@@ -35,6 +36,7 @@ from schemas.ids import cluster_id
 from schemas.topics import Topics
 from tests.contract.test_wire_http import VERSION, until_ready
 from tests.contract.web_rig import DEADLINE_SECONDS, TOKEN, Api, Stores, serving
+from tests.integration.projections.samples import settled
 
 EXAMPLES: Final = 10
 """Requests for each route that keep to the document, and as many that break it."""
@@ -47,6 +49,8 @@ CONFORMANCE: Final[list[CheckFunction]] = [
 ]
 ASK: Final = "POST /internal/pets/{pet_id}/purge"
 PURGE: Final = "purge-1"
+DECISION: Final = "decision-1"
+DECIDE: Final = "POST /internal/pets/{pet_id}/decisions"
 SUBMIT: Final = "POST /internal/cluster-jobs"
 BEYOND_SCHEMAS: Final = "holds a whole number of more than 64 bits"
 """What the document can only tell in words, because JSON schemas do not tell whole numbers from others."""
@@ -58,6 +62,7 @@ KNOWN: Final = {
     "cluster": cluster_id(VERSION.pet_id, 0),
     "image_id": VERSION.members[0].image_id,
     "purge_id": PURGE,
+    "decision_id": DECISION,
 }
 READ: Final = (
     "pets/{pet_id}/clusters",
@@ -66,6 +71,9 @@ READ: Final = (
     "pets/{pet_id}/versions",
     "pets/{pet_id}/images/{image_id}",
     "pets/{pet_id}/purges/{purge_id}",
+    "pets/{pet_id}/decisions",
+    "pets/{pet_id}/decisions/{decision_id}",
+    "pets/{pet_id}/clusters/{cluster}/lineage",
     "jobs",
     "rebuilds",
 )
@@ -92,6 +100,7 @@ def test_every_answer_is_a_documented_one(base_url: str) -> None:
     assert 202 in seen[SUBMIT, GenerationMode.POSITIVE]
     assert 422 in seen[SUBMIT, GenerationMode.NEGATIVE]
     assert {202, 422} <= seen[ASK, GenerationMode.POSITIVE] | seen[ASK, GenerationMode.NEGATIVE]
+    assert 422 in seen[DECIDE, GenerationMode.NEGATIVE]
     for path in READ:
         assert 200 in seen[f"GET /internal/{path}", GenerationMode.POSITIVE], path
 
@@ -160,6 +169,7 @@ async def _fill(api: Api) -> None:
     command = EmbedImages(pet_id=VERSION.pet_id, job_id=VERSION.job_id, image_ids=("a",), job_images=1)
     async with api.pool.acquire() as connection:
         await record_commands(connection, [RecordedCommand(command, _NOW)])
+        await record_decision(connection, settled(VERSION.pet_id, DECISION, VERSION.version))
         await record_requests(
             connection,
             [PurgePet(pet_id=VERSION.pet_id, purge_id=PURGE, accepted_at=VERSION.time, who="ann", why="asked")],

@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 
 from app.answers import current_answers
 from app.dead_letters.desk import LetterDesk
+from app.decisions.desk import DecisionDesk
 from app.purges.desk import PurgeDesk
 from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
@@ -27,6 +28,7 @@ from app.views.unread import UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
 from projections.cache import AnswerCache
 from projections.dead_letter_reader import LetterReader
+from projections.decision_reader import DecisionReader
 from projections.history import HistoryReader
 from projections.pool import create_pool
 from projections.postgres import Applied, apply_version
@@ -131,8 +133,11 @@ async def serving(
     read_redis: bool = True,
     cache_seconds: float = TIMEOUT_SECONDS,
     store_seconds: float = TIMEOUT_SECONDS,
+    decision_seconds: float = WAIT_SECONDS,
 ) -> AsyncIterator[Api]:
-    """The API, started and stopped as its command does it. `cache_seconds`, `store_seconds`: of reads of clusters."""
+    """The API, started and stopped as its command does it. `cache_seconds`, `store_seconds`: of reads of clusters;
+    `decision_seconds`: how long what becomes of a decision is waited for.
+    """
     metrics, port = Metrics(), free_port()
     # Fails at once when Redis is away, as the service's own client does.
     redis: Any = Redis.from_url(
@@ -175,6 +180,16 @@ async def serving(
                 clock=_now,
                 ce_source="/web",
                 timeout=TIMEOUT_SECONDS,
+            ),
+            decisions=DecisionDesk(
+                DecisionReader(store),
+                own_writes,
+                producer.send,
+                topics=stores.topics,
+                clock=_now,
+                ce_source="/web",
+                timeout=TIMEOUT_SECONDS,
+                wait=decision_seconds,
             ),
             redis_ping=redis.ping,
             kafka_ping=producer.ping,

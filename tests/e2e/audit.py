@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import asyncpg
 from aiokafka import ConsumerRecord
 
-from schemas.codec import decode_version
+from schemas.codec import decode_message, decode_version
+from schemas.decisions import DecisionSettled
 from tables.outputs import Output
 from tables.replay import LogReplay
 from tables.rows import PARTITION_KEY
@@ -85,17 +86,23 @@ def version_messages(offline: OfflineFold) -> dict[str, dict[int, bytes]]:
     return expected
 
 
-def by_version(records: list[ConsumerRecord], number: Callable[[bytes], int]) -> dict[str, dict[int, set[bytes]]]:
-    """Pet → version → the different values that stand in the topic. `number`: the version that a value is about."""
+def by_version(
+    records: list[ConsumerRecord], number: Callable[[bytes], int | None]
+) -> dict[str, dict[int, set[bytes]]]:
+    """Pet → version → the different values that stand in the topic. `number`: the version that a value is about, None
+    for one that is no version.
+    """
     found: dict[str, dict[int, set[bytes]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
-        found[record.key.decode()][number(record.value)].add(record.value)
+        if (version := number(record.value)) is not None:
+            found[record.key.decode()][version].add(record.value)
     return found
 
 
-def version_number(value: bytes) -> int:
-    """Of a message on `media.pet-versions`."""
-    return decode_version(value).version
+def version_number(value: bytes) -> int | None:
+    """Of a message on `media.pet-versions`; None of what became of a decision."""
+    message = decode_message(value)
+    return None if isinstance(message, DecisionSettled) else message.version
 
 
 def public_number(value: bytes) -> int:

@@ -8,8 +8,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from schemas.codec import decode_fact, encode_fact
 from schemas.errors import DeadLetter
-from schemas.facts import ImagesEmbedded, PetPurged
+from schemas.facts import PetPurged
 from schemas.pet_keys import Destroyed, PetKey, decode_key
+from schemas.sealing import Sealable
 from schemas.topics import Topics
 
 
@@ -36,7 +37,7 @@ def opened(record: ConsumerRecord, keys: Keys) -> ConsumerRecord:
         envelope, fact = decode_fact(record.value or b"", keys)
     except DeadLetter:
         return record
-    sealed = isinstance(fact, ImagesEmbedded) and fact.sealed
+    sealed = isinstance(fact, Sealable) and fact.sealed
     if sealed or not (envelope.key_id or isinstance(fact, PetPurged)):
         return record
     clear = encode_fact(fact, event_id=envelope.event_id, time=envelope.time, pet_id=envelope.pet_id)

@@ -187,14 +187,17 @@ class Service:
             status, answer = await self.get(f"/internal/jobs/{job_id}")
             if status == 200 and answer["data"]["status"] in ("succeeded", "failed"):
                 record: dict[str, Any] = answer["data"]
-                pet = record["pet_id"]
-                self._versions[pet] = max(self._versions.get(pet, 0), record["version"])
+                self.has_version(record["pet_id"], record["version"])
                 return record
             assert time.monotonic() < deadline, f"job {job_id} did not end: {answer}; {self._logs()}"
             await asyncio.sleep(0.05)
 
+    def has_version(self, pet_id: str, version: int) -> None:
+        """The pet has been seen to have this version."""
+        self._versions[pet_id] = max(self._versions.get(pet_id, 0), version)
+
     async def clusters(self, pet_id: str) -> dict[str, Any]:
-        """The pet's answer, at the version of its ended jobs or later: the cache follows the rows by a moment."""
+        """The pet's answer, at the version that was seen or later: the cache follows the rows by a moment."""
         deadline = time.monotonic() + 30
         while True:
             status, answer = await self.get(f"/internal/pets/{pet_id}/clusters")

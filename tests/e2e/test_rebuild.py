@@ -65,6 +65,23 @@ async def answers(service: Service) -> dict[str, Any]:
     return found
 
 
+async def decide(service: Service, name: str) -> None:
+    """The first pet's first cluster is called so."""
+    pet = PETS[0]
+    album = await service.clusters(pet)
+    arguments = {"cluster": album["clusters"][0]["id"], "name": name}
+    body = {"kind": "rename", "arguments": arguments, "expected_version": album["version"], "who": "ann", "why": "so"}
+    assert await service.post(f"/internal/pets/{pet}/decisions", body) == 201
+    service.has_version(pet, album["version"] + 1)
+
+
+async def decisions(service: Service) -> list[Any]:
+    """What was decided about the first pet."""
+    _, answer = await service.get(f"/internal/pets/{PETS[0]}/decisions")
+    rows: list[Any] = answer["data"]
+    return rows
+
+
 @asynccontextmanager
 async def reading(service: Service) -> AsyncIterator[list[tuple[int, int]]]:
     """Reads each pet's answer from Postgres all the time; (status, version) of each read."""
@@ -101,27 +118,32 @@ async def filled(stopped_service: Service) -> Service:
 async def test_a_shadow_equals_the_live_rows_and_takes_their_place_without_a_failed_read(
     filled: Service, tmp_path: Path
 ) -> None:
+    await decide(filled, "Rex")
     work, out = rebuild(filled, tmp_path)
     found = await work.build()
     assert (found.pets, found.differing) == (len(PETS), 0), steps(out)
     await fill(filled, PETS, range(4, 6))
-    before = await answers(filled)
+    await decide(filled, "Tom")
+    before, decided = await answers(filled), await decisions(filled)
     async with reading(filled) as reads:
         await until(lambda: len(reads) >= 30)
         generation = await work.swap()
         swapped = len(reads)
         await until(lambda: len(reads) >= swapped + 30)
     assert {status for status, _ in reads} == {200}
-    assert await answers(filled) == before
+    assert (await answers(filled), await decisions(filled)) == (before, decided)
     _, answer = await filled.get(f"/internal/pets/{PETS[0]}/clusters")
     assert answer["generation"] == generation
 
     await fill(filled, PETS, range(6, 8))
     grown = await answers(filled)
-    assert {pet: answer["version"] for pet, answer in grown.items()} == dict.fromkeys(PETS, 8)
+    assert {pet: answer["version"] for pet, answer in grown.items()} == dict.fromkeys(PETS, 8) | {PETS[0]: 10}
+    await decide(filled, "Kim")
+    grown, decided = await answers(filled), await decisions(filled)
+    assert [row["arguments"]["name"] for row in decided] == ["Kim", "Tom", "Rex"]
 
     await work.roll_back()
-    assert await answers(filled) == grown, "with the versions that came since"
+    assert (await answers(filled), await decisions(filled)) == (grown, decided), "with what came since"
     with pytest.raises(StopProcess, match="nothing to go back to"):
         await work.roll_back()
     await fill(filled, PETS, range(8, 9))

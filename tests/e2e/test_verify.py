@@ -27,7 +27,7 @@ from projections.retention import Retention
 from projections.shadow.runs import Mark
 from projections.verify.frontier import Settled
 from projections.verify.pets import PetCheck
-from schemas.codec import decode_change
+from schemas.codec import decode_message
 from schemas.errors import StopProcess
 from schemas.versions import PetVersion
 from tables.rows import row_key
@@ -58,8 +58,8 @@ async def database(service: Service) -> AsyncIterator[Any]:
 
 
 def versions_of(sent: list[Any], pet: str) -> list[PetVersion]:
-    """A pet's versions among the messages of all pets, purges among them."""
-    changes = [decode_change(each.value) for each in sent]
+    """A pet's versions among the messages of all pets, purges and decisions among them."""
+    changes = [decode_message(each.value) for each in sent]
     return [change for change in changes if isinstance(change, PetVersion) and change.pet_id == pet]
 
 

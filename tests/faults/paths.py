@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.codec import decode_fact, decode_version
+from schemas.codec import decode_fact, decode_message
 from schemas.errors import DeadLetter
 from schemas.facts import ImagesEmbedded
+from schemas.versions import PetVersion
 from tests.faults.case import Case
 from tests.faults.evidence import ce_id, decoded
 from tests.faults.ledger import JobKey
@@ -32,8 +33,8 @@ def path_of(case: Case, key: JobKey) -> Iterator[str]:
             yield f"retry     {record.topic}/{record.partition}/{record.offset} attempt {retry['attempt']}"
     yield from _facts(case, pet_id, job_id)
     for record in case.evidence.versions:
-        version = decode_version(record.value)
-        if (version.pet_id, version.job_id) == key:
+        version = decode_message(record.value)
+        if isinstance(version, PetVersion) and (version.pet_id, version.job_id) == key:
             yield f"version   {record.partition}/{record.offset} v{version.version} of log offset {version.offset}"
     for record in case.evidence.statuses:
         status = decoded(record)

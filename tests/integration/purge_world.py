@@ -19,7 +19,7 @@ from app.faust_apps import changelog_topic
 from app.settings import Settings
 from projections.cache import AnswerCache
 from schemas.codec import encode_fact
-from schemas.facts import Fact, ImagesEmbedded, PetPurged
+from schemas.facts import DecisionSubmitted, Fact, ImagesEmbedded, PetPurged
 from schemas.pet_keys import Destroyed, PetKey, encode_key
 from schemas.versions import PetErased
 from tables.replay import LogReplay
@@ -39,6 +39,12 @@ def fact(*names: str) -> ImagesEmbedded:
     """Images of a job."""
     directions = Directions(3)
     return embedded([image(name, directions.near(directions.new())) for name in names], job_id=f"job-{names[0]}")
+
+
+def decision() -> DecisionSubmitted:
+    """A name that a user has given."""
+    arguments = {"cluster": 0, "name": "Rex"}
+    return DecisionSubmitted(decision_id="d-1", kind="rename", expected_version=1, arguments=arguments, who="ann")
 
 
 def live(key_id: str, pet_id: str = PET) -> PetKey:
@@ -82,7 +88,7 @@ class World:
     def __post_init__(self) -> None:
         old = live(OLD)
         self.log = [
-            *((fact("a", "b"), old, 100), (fact("c"), old, 200), (fact("d"), old, 300), (purged_fact(), None, 510)),
+            *((fact("a", "b"), old, 100), (decision(), old, 200), (fact("d"), old, 300), (purged_fact(), None, 510)),
             (fact("new"), live(NEW), 600),
         ]
         self.keys = [old, destroyed(OLD), live(NEW), live("key-9", OTHER)]

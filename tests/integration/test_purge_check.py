@@ -27,6 +27,7 @@ from tests.integration.purge_world import (
     OLD,
     PURGE_OFFSET,
     World,
+    decision,
     entry_id,
     fact,
     head,
@@ -105,6 +106,10 @@ def another_fact_in_the_clear(world: World) -> None:
     world.log[2] = (ImagesRemoved(request_id="r", image_ids=("c",)), None, 300)
 
 
+def a_decision_in_the_clear(world: World) -> None:
+    world.log[1] = (decision(), None, 200)
+
+
 def a_key_that_was_not_destroyed(world: World) -> None:
     world.keys = [live(OLD), live(NEW)]
 
@@ -153,6 +158,7 @@ def a_requeue(world: World) -> None:
     [
         (in_the_clear, "media.pet-log"),
         (another_fact_in_the_clear, "media.pet-log"),
+        (a_decision_in_the_clear, "media.pet-log"),
         (a_key_that_was_not_destroyed, "media.pet-log media.pet-keys"),
         (a_fact_under_a_key_that_the_purge_did_not_name, "media.pet-log media.pet-keys"),
         (a_key_that_is_missing, "media.pet-keys"),

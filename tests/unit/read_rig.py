@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from projections.arrivals import Arrivals, JobNow
 from projections.cache import CachedAnswer, stored_position
+from projections.decision_reader import DecisionKey, DecisionRow
 from projections.own_writes import OwnWrites
 from projections.read_through import ReadMetrics, ReadThrough
 from schemas.answers import AnswerMetrics, ClusterAnswer, encode_answer
@@ -53,6 +54,7 @@ class FakeStore:
 
     last: int = 0
     jobs: dict[UUID, JobNow] = field(default_factory=dict)
+    settled: dict[DecisionKey, DecisionRow] = field(default_factory=dict)
     reads: Door = field(default_factory=Door)
     questions: Door = field(default_factory=Door)
     pings: Door = field(default_factory=Door)
@@ -75,6 +77,11 @@ class FakeStore:
 
     async def job_states(self, keys: Collection[UUID]) -> dict[UUID, JobNow]:
         found = {key: self.jobs[key] for key in keys if key in self.jobs}
+        await self.questions.passed()
+        return found
+
+    async def decisions(self, keys: Collection[DecisionKey]) -> dict[DecisionKey, DecisionRow]:
+        found = {key: self.settled[key] for key in keys if key in self.settled}
         await self.questions.passed()
         return found
 

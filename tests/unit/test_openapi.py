@@ -35,6 +35,7 @@ def registered(tmp_path: Path, pages: bool) -> set[tuple[str, str]]:
         submit=unused,
         letters=unused,
         purges=unused,
+        decisions=unused,
         redis_ping=unused,
         kafka_ping=unused,
         clock=lambda: datetime.now(UTC),

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from app.decisions.desk import DecisionDesk
+from app.decisions.draft import Draft
+from app.decisions.early import Refused
+from bridges.messages import Message
 from projections.arrivals import TooManyWaiting
+from projections.decision_reader import ClusterNow, DecisionRow, Standing
 from projections.own_writes import JobUnfinished, JobUnknown, NotReached
 from projections.read_through import Read
+from schemas.decisions import Rename
+from schemas.headers import utc_now
+from schemas.topics import Topics
 from tests.unit.read_rig import PET, Reads, eventually
 
 LONG = 60.0
@@ -231,3 +241,79 @@ async def test_nothing_is_waited_for_while_the_store_is_known_to_be_away(reads: 
         assert (await reads.own_writes.read(PET, at_least=6, seconds=LONG)).origin == "stale"
     finally:
         await reads.answers.stop()
+
+
+# ---- decisions
+
+
+def settled(decision_id: str) -> DecisionRow:
+    return DecisionRow(
+        pet_id=PET, decision_id=decision_id, kind="rename", arguments={"cluster": f"{PET}-cluster-0", "name": "Rex"},
+        expected_version=1, who="ann", why="so", state="accepted", version=2, code=None, reason=None, cluster=None,
+        images=0, undone_by=None, decided_at="t", log_partition=0, log_offset=1,
+    )  # fmt: skip
+
+
+async def test_decisions_are_waited_for_together_each_by_its_id(reads: Reads) -> None:
+    waits = {
+        name: asyncio.create_task(reads.own_writes.decision(PET, name, seconds=LONG)) for name in ("d-1", "d-2", "d-3")
+    }
+    await until_asked(reads, 2)
+    reads.store.settled = {(PET, name): settled(name) for name in ("d-1", "d-2")}
+    asked = reads.store.questions.calls
+    rows = [await waits[name] for name in ("d-1", "d-2")]
+    assert [row and row.decision_id for row in rows] == ["d-1", "d-2"]
+    assert reads.store.questions.calls <= asked + 2, "one question for all of them"
+    assert not waits["d-3"].done()
+    waits["d-3"].cancel()
+    assert await reads.own_writes.decision(PET, "d-4", seconds=0) is None, "the wait is over"
+
+
+# ---- the desk
+
+
+class NoRows:
+    """A Postgres that has an album, with clusters that ended at a version, if any, and no decision."""
+
+    def __init__(self, ended: int | None = None) -> None:
+        self.ended = ended
+
+    async def find(self, pet_id: str, decision_id: str) -> None:
+        return None
+
+    async def standing(self, pet_id: str, clusters: Any, images: Any) -> Standing:
+        return Standing(1, dict.fromkeys(clusters, ClusterNow(self.ended, None)), {})
+
+
+def desk(reads: Reads, store: Any, send: Any) -> DecisionDesk:
+    return DecisionDesk(
+        store, reads.own_writes, send, topics=Topics(""), clock=utc_now, ce_source="/web", timeout=5, wait=LONG
+    )
+
+
+RENAME = Draft(PET, "d-1", True, "rename", Rename(0, "Rex"), 1, "ann", "so")
+
+
+async def test_a_decision_that_is_in_the_log_when_postgres_goes_away_is_accepted(reads: Reads) -> None:
+    sent: list[Message] = []
+
+    async def send(messages: Sequence[Message]) -> None:
+        sent.extend(messages)
+        reads.store.shut(OSError("away"))
+
+    assert await desk(reads, NoRows(), send).decide(RENAME) == (None, False)
+    assert [message.topic for message in sent] == ["media.pet-keys", "media.pet-log"], "its key is durable before it"
+
+
+async def test_a_repeat_that_its_own_version_overtook_is_told_what_became_of_it(reads: Reads) -> None:
+    """The version is a message, what became of the decision the next one: between them it looks impossible."""
+
+    async def send(messages: Sequence[Message]) -> None:
+        raise AssertionError("nothing is written again")
+
+    repeated = asyncio.create_task(desk(reads, NoRows(ended=1), send).decide(RENAME))
+    await until_asked(reads)
+    reads.store.settled[PET, "d-1"] = settled("d-1")
+    assert await repeated == (settled("d-1"), True)
+    with pytest.raises(Refused, match="ended with version 1"):
+        await desk(reads, NoRows(ended=1), send).decide(replace(RENAME, may_be_known=False))

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from schemas import codec, facts
-from schemas.errors import DeadLetter, StopProcess
+from schemas.errors import DeadLetter, InvalidInput, StopProcess
+from schemas.fact_checks import check_fact
 from schemas.insights import Insight
 from schemas.pet_keys import Destroyed, PetKey, decode_key, encode_key
 from tests.albums import Directions, embedded, image
@@ -57,6 +58,25 @@ def test_a_sealed_fact_tells_nothing_of_images_and_opens_with_its_key() -> None:
     assert codec.keys_named(raw) == ("k1",)
     envelope, opened = codec.decode_fact(raw, Ring({"k1": KEY}))
     assert (envelope.key_id, opened) == ("k1", fact())
+
+
+def test_a_sealed_decision_tells_what_kind_it_is_and_no_more() -> None:
+    said = facts.DecisionSubmitted(
+        decision_id="d", kind="rename", expected_version=3, arguments={"cluster": 0, "name": "Rex"}, who="ann", why="he"
+    )
+    raw = codec.encode_fact(said, event_id="e", time=TIME, pet_id="101", key=KEY)
+    assert not [word for word in (b"Rex", b"ann", b"cluster") if word in raw]
+    assert codec.decode_fact(raw, Ring({"k1": KEY}))[1] == said
+    _, left = codec.decode_fact(raw, Ring({"k1": GONE}))
+    assert isinstance(left, facts.DecisionSubmitted)
+    assert (left.decision_id, left.kind, left.expected_version, left.arguments) == ("d", "rename", 3, {})
+    with pytest.raises(InvalidInput, match="sealed: its key is destroyed"):
+        check_fact(left)
+    photos = codec.encode_fact(fact(), event_id="e", time=TIME, pet_id="101", key=KEY)
+    mixed = msgspec.msgpack.decode(raw)
+    mixed["data"]["sealed"] = msgspec.msgpack.decode(photos)["data"]["sealed"]
+    with pytest.raises(DeadLetter, match="sealed: does not open"):
+        codec.decode_fact(msgspec.msgpack.encode(mixed), Ring({"k1": KEY}))
 
 
 def test_two_seals_of_one_fact_differ() -> None:

@@ -23,9 +23,10 @@ ON = "cluster_members (pet_id, (metadata ->> 'duplicate_of'), image_id) WHERE me
 
 
 def upgrade() -> None:
-    op.add_column("cluster_summaries", sa.Column("split_from", sa.Integer))
+    # First: what stands before an autocommit block is committed with it, and would stand in the way of a repeat.
     with op.get_context().autocommit_block():
         build_index(INDEX, ON)
+    op.add_column("cluster_summaries", sa.Column("split_from", sa.Integer))
 
 
 def downgrade() -> None:

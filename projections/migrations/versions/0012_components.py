@@ -1,7 +1,7 @@
 """Members by their component, so that a component that moves is found without its cluster's other members.
 
 Revision: 0012
-Follows: 0010
+Follows: 0011
 
 Expands only: an index, built while others read and write. It stands on what the rows say already, so that those which
 the release before writes meanwhile are found, too; a column beside it would have to be filled in every row there is.
@@ -15,7 +15,7 @@ from alembic import op
 from projections.migrations.online import build_index
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from aiokafka import ConsumerRecord
 
+from schemas.decisions import DECISION_SETTLED_TYPE
 from schemas.headers import header
 from tables.outputs import Channel
 from tests.e2e.audit import by_version, public_number, version_messages, version_number
@@ -18,7 +19,8 @@ from tests.faults.oracle import PetOpinion
 def outputs_are_sent(case: Case) -> Iterator[Finding]:
     """Whatever the fold must have sent stands in its topic, its repeats are identical, and there is nothing else."""
     topics: dict[Channel, list[ConsumerRecord]] = {
-        "versions": case.evidence.versions,
+        "versions": [each for each in case.evidence.versions if not _is_settled(each)],
+        "decisions": [each for each in case.evidence.versions if _is_settled(each)],
         "updated": case.evidence.public,
         "status": case.evidence.statuses,
         "deadletter": case.evidence.letters,
@@ -37,6 +39,10 @@ def outputs_are_sent(case: Case) -> Iterator[Finding]:
             wanted = expected[channel].get(identity)
             if values != {wanted}:
                 yield Finding(f"sent_{channel}", f"{identity}: {len(values)} values, the log says {wanted!r:.200}")
+
+
+def _is_settled(record: ConsumerRecord) -> bool:
+    return header(record.headers, "ce_type") == DECISION_SETTLED_TYPE
 
 
 def versions_are_whole(case: Case) -> Iterator[Finding]:

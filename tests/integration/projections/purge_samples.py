@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from projections.decisions import record_decision
 from projections.erasure import erase_pet, record_requests
 from projections.jobs import RecordedCommand, record_commands, record_statuses
 from projections.pins import add_pin
 from projections.postgres import apply_version
 from schemas.commands import EmbedImages, PurgePet
+from schemas.decisions import DecisionSettled
 from schemas.headers import timestamp
 from schemas.public import JobStatus
 from schemas.versions import PetErased, PetVersion
 from tests.integration.projections.letters import action_on, letter, write
-from tests.integration.projections.samples import START, Album
+from tests.integration.projections.samples import START, Album, settled
 
 PET = "101"
 OTHER = "202"
@@ -23,6 +25,7 @@ PURGED = START + timedelta(seconds=510)
 EMPTY = {
     "pet_clusters": 0, "cluster_members": 0, "cluster_heroes": 0, "cluster_summaries": 0, "cluster_snapshots": 0,
     "cluster_jobs": 0, "cluster_job_commands": 0, "pinned_versions": 0, "dead_letters": 0, "dead_letter_actions": 0,
+    "pet_decisions": 0,
 }  # fmt: skip
 
 
@@ -56,8 +59,10 @@ def status(job_id: str = "job_1", state: Any = "succeeded", seconds: float = 101
     return JobStatus(**{"pet_id": PET, "job_id": job_id, "status": state, "at": at(seconds), **more})
 
 
-async def project(pool: Any, *messages: PetVersion | PetErased | EmbedImages | JobStatus | PurgePet) -> list[Any]:
-    """Write each as the projector does, in a transaction of its own; what became of the versions."""
+async def project(
+    pool: Any, *messages: PetVersion | PetErased | DecisionSettled | EmbedImages | JobStatus | PurgePet
+) -> list[Any]:
+    """Write each as the projector does, in a transaction of its own; what became of versions and decisions."""
     outcomes: list[Any] = []
     for message in messages:
         async with pool.acquire() as connection, connection.transaction():
@@ -65,6 +70,8 @@ async def project(pool: Any, *messages: PetVersion | PetErased | EmbedImages | J
                 outcomes.append(await apply_version(connection, message))
             elif isinstance(message, PetErased):
                 await erase_pet(connection, message)
+            elif isinstance(message, DecisionSettled):
+                outcomes.append(await record_decision(connection, message))
             elif isinstance(message, EmbedImages):
                 await record_commands(connection, [RecordedCommand(message, datetime.fromisoformat(at(0)), 0, 1)])
             elif isinstance(message, PurgePet):
@@ -79,6 +86,8 @@ async def fill(pool: Any, pet_id: str = PET, versions: int = 65) -> Album:
     album = Album(pet_id, seed=7)
     await project(pool, *(album.draw() for _ in range(versions)))
     await project(pool, command(pet_id=pet_id), status(pet_id=pet_id), command("job_2", 200, pet_id))
+    undone = settled(pet_id, "d-2", versions, "undo", undoes="d-1", offset=2)
+    await project(pool, settled(pet_id, "d-1", 3, offset=1), undone)
     names = [f"{pet_id}-{number}" for number in range(3)]
     await write(pool, *(letter(name, pet_id=pet_id) for name in names))
     await write(pool, action_on("requeue", *names, pet_id=pet_id))

@@ -13,17 +13,19 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from projections.batches import Replay
 from projections.cache import AnswerCache
 from projections.membership import Membership
+from projections.replayed import Change
 from projections.runner import Projector
 from projections.telemetry import ProjectorMetrics
 from schemas.answers import ClusterAnswer
 from schemas.codec import encode_version
 from schemas.commands import EmbedImages, PurgePet
+from schemas.decisions import DecisionSettled
 from schemas.public import DeadLetterRecord, JobStatus
 from schemas.topics import Topics
 from schemas.versions import PetErased, PetVersion
 from tests.integration.projections.samples import eventually
 
-Sent = PetVersion | PetErased | EmbedImages | PurgePet | JobStatus | DeadLetterRecord
+Sent = PetVersion | PetErased | DecisionSettled | EmbedImages | PurgePet | JobStatus | DeadLetterRecord
 QUICK_GROUP = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500}
 
 
@@ -46,7 +48,7 @@ class Rig:
     pool: Any
     cache: AnswerCache | None
     producer: AIOKafkaProducer
-    log: dict[str, list[PetVersion | PetErased]] = field(default_factory=dict)
+    log: dict[str, list[Change]] = field(default_factory=dict)
     replays: list[tuple[str, int, int]] = field(default_factory=list)
     dead: list[tuple[str, bytes | None, str]] = field(default_factory=list)
 
@@ -90,12 +92,10 @@ class Rig:
         finally:
             await projector.stop()
 
-    async def replay(
-        self, pet_id: str, partition: int, after_version: int
-    ) -> AsyncGenerator[PetVersion | PetErased, None]:
+    async def replay(self, pet_id: str, partition: int, after_version: int) -> AsyncGenerator[Change, None]:
         self.replays.append((pet_id, partition, after_version))
         for version in self.log.get(pet_id, []):
-            if version.version > after_version - isinstance(version, PetErased):
+            if version.version > after_version - isinstance(version, PetErased | DecisionSettled):
                 yield version
 
     async def dead_letter(self, record: ConsumerRecord, reason: str) -> None:
@@ -113,7 +113,7 @@ class Rig:
         await self.producer.send_and_wait(topic, value, key=key.encode(), headers=list(headers))
 
     def _encoded(self, message: Sent) -> tuple[str, bytes]:
-        if isinstance(message, PetVersion | PetErased):
+        if isinstance(message, PetVersion | PetErased | DecisionSettled):
             return self.topics.pet_versions.name, encode_version(message)
         kinds = {JobStatus: self.topics.jobs_status, DeadLetterRecord: self.topics.deadletter}
         topic = kinds.get(type(message), self.topics.jobs)

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from schemas.decisions import DecisionSettled
 from schemas.headers import timestamp
 from schemas.ids import UNCLUSTERED
-from schemas.versions import ClusterChange, Hero, MemberChange, PetVersion
+from schemas.versions import ClusterChange, DecidedChange, DecidedVersion, Hero, MemberChange, PetVersion
 
 START = datetime(2026, 11, 21, 7, 49, 24, 624049, tzinfo=UTC)
 
@@ -48,6 +49,32 @@ def version(
         **more,
     }
     return PetVersion(pet_id=pet_id, version=number, members=members, clusters=clusters, **values)
+
+
+def decided_version(
+    pet_id: str, number: int, members: tuple[DecidedChange, ...] = (), clusters: tuple[Any, ...] = (), **more: Any
+) -> DecidedVersion:
+    """A version that a user's decision made, or that came behind one."""
+    plain = version(pet_id, number, **more)
+    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
+    return DecidedVersion(**fields | {"format": 5, "members": members, "clusters": clusters})
+
+
+def settled(pet_id: str, decision_id: str, made: int, kind: str = "rename", **more: Any) -> DecisionSettled:
+    """What became of a decision: accepted, and it made version `made`, unless `more` says otherwise."""
+    values: dict[str, Any] = {
+        "arguments": {"cluster": 0, "name": "Rex"},
+        "expected_version": max(1, made - 1),
+        "who": "ann",
+        "why": "it is Rex",
+        "time": timestamp(START + timedelta(seconds=made)),
+        "partition": 0,
+        "offset": made,
+        "accepted": True,
+        "cluster": 0,
+        **more,
+    }
+    return DecisionSettled(pet_id=pet_id, decision_id=decision_id, kind=kind, version=made, **values)
 
 
 @dataclass

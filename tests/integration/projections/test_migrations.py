@@ -25,6 +25,7 @@ TABLES = {
     "dead_letter_actions",
     "dead_letters",
     "pet_clusters",
+    "pet_decisions",
     "pet_purges",
     "pinned_versions",
     "projection_generations",

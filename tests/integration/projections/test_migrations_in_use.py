@@ -65,6 +65,8 @@ async def test_a_reader_that_does_not_end_holds_up_no_other_reader(database_url:
         ("0002", "cluster_jobs_without_end", "0002"),
         ("0003", "cluster_members_begun", "0003"),
         ("0004", "cluster_members_ended", "0004"),
+        ("0009", "cluster_members_near_duplicates", "0009"),
+        ("0010", "cluster_summaries_lineage", "0010"),
     ],
 )
 async def test_a_migration_that_was_killed_while_it_built_an_index_is_repeated(

@@ -70,6 +70,13 @@ SELECT gen_random_uuid(), 'pet-' || n % 200, 'job-' || n,
        1, 1, timestamptz '2026-01-01' + n * interval '1 s'
 FROM generate_series(1, 20000) AS n;
 
+INSERT INTO pet_decisions (
+    pet_id, decision_id, kind, arguments, expected_version, who, why, accepted, code, reason, version, cluster, images,
+    log_partition, log_offset, decided_at
+)
+SELECT pet_id, 'd-' || v, 'rename', '{"cluster": 2}', v - 1, 'ann', 'why', true, '', '', v, 2, 0, 0, v, now()
+FROM albums, generate_series(1, least(last, 500)) AS v;
+
 ANALYZE;
 """
 
@@ -87,12 +94,21 @@ STATEMENTS: Final[dict[str, tuple[Any, ...]]] = {
     "list_places_of_image": (BIG, "image-500", INT64_MAX, 51),
     "list_near_duplicates": (BIG, "image-500", LAST // 2, 100),
     "read_why": (BIG, "image-500", LAST // 2),
+    "list_turns_of_cluster": (BIG, 2, 500),
+    "list_relations_of_clusters": (BIG, 10_000),
+    "list_clusters_now": (BIG, [1, 2, 9]),
+    "list_images_now": (BIG, ["image-500", "image-501"]),
+    "list_decisions": (BIG, INT64_MAX, 51, None, None, 2, None),
+    "read_decisions": ([BIG, BIG], ["d-7", "d-8"]),
+    "read_kept_from": (BIG,),
     "compare_images": (BIG, LAST // 2, LAST // 2 + 1, "", 51),
     "compare_clusters": (BIG, LAST // 2, LAST // 2 + 1, -1, 51),
     "list_jobs_by_status": ("failed", START + timedelta(seconds=9000), UUID(int=0), 51),
     "list_jobs_of_pet": ("pet-7", None, None, 51),
 }
-TABLES: Final = {"pet_clusters", "cluster_members", "cluster_heroes", "cluster_summaries", "cluster_jobs"}
+TABLES: Final = {
+    *("pet_clusters", "cluster_members", "cluster_heroes", "cluster_summaries", "cluster_jobs", "pet_decisions"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from schemas.commands import EmbedImages
 from schemas.errors import StopProcess
 from schemas.public import JobStatus
 from schemas.topics import Topics
-from schemas.versions import GROUPED_FORMAT, PetVersion
+from schemas.versions import DECIDED_FORMAT, PetVersion
 from tests.integration.projections.rig import Counted, Rig
 from tests.integration.projections.samples import Album, cluster, eventually, member, version
 
@@ -196,7 +196,7 @@ async def test_a_newer_releases_message_stops_the_process(rig: Rig, written_by: 
     await rig.send(version("101", 1))
     await rig.until_version("101", 1)
     if written_by == "the value":
-        await rig.send(version("101", 2, format=GROUPED_FORMAT + 1))
+        await rig.send(version("101", 2, format=DECIDED_FORMAT + 1))
     else:
         newer = [("ce_type", b"media.JobStatus.v2")]
         await rig.send_bytes(rig.topics.jobs_status.name, "101", b"{}", newer)

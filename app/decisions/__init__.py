@@ -1,0 +1,1 @@
+"""Users' decisions: checked early, written to the log, waited for. Used by `app.views.decisions`."""
