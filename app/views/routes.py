@@ -11,6 +11,7 @@ from app.views.echo import MAX_ECHO_BYTES
 from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
 from app.views.purge_routes import PURGES
 from app.views.route import CURSOR, ERROR, PET, Answer, Parameter, Route, page_size
+from app.views.similar_routes import SIMILAR
 from projections.dead_letter_reader import FilterState, Subject
 from schemas.dead_letters import ActionKind
 
@@ -235,6 +236,7 @@ ROUTES: Final = (
     JOBS_BY_STATE,
     *CURRENT_CLUSTERS,
     *CLUSTER_HISTORY,
+    *SIMILAR,
     *PURGES,
     *_DEAD_LETTERS,
     *_REBUILDS,

@@ -32,6 +32,8 @@ TABLES = {
     "purged_versions",
     "rebuild_partitions",
     "rebuild_runs",
+    "similar_models",
+    "similar_pets",
 }
 
 
