@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.commands.command import SettingsCommand
+from app.commands.pins import PIPE_WIDTH
 from app.settings import Settings
 from app.telemetry.logging import configure_command_logging
 
@@ -40,7 +41,7 @@ async def _run(settings: Settings, verb: str, out: TextIO) -> int:
     from projections.similar.models import drop_models
     from projections.similar.status import read_status
 
-    console = Console(file=out, highlight=False)
+    console = Console(file=out, highlight=False, width=None if out.isatty() else PIPE_WIDTH)
     async with open_pool(settings) as pool, pool.acquire() as connection:
         if verb == "status":
             _show(await read_status(connection), console)

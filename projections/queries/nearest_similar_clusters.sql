@@ -1,4 +1,5 @@
 -- Find the clusters whose direction is nearest to a vector ($4, text) and that hold now, save those of some pets.
+-- The graph gives them in about the right order: more are taken ($2) than are wanted ($5), and put in order.
 WITH nearest AS MATERIALIZED (
     SELECT c.pet_id, c.cluster_number, s.label, s.member_count, c.vector <=> (SELECT $4::text::halfvec) AS distance
     FROM {clusters} AS c
@@ -14,3 +15,4 @@ LEFT JOIN cluster_heroes AS h
     ON h.pet_id = n.pet_id AND h.cluster_number = n.cluster_number AND h.rank = 1 AND h.until_version IS NULL
 WHERE n.distance <= 1 - $3::float8
 ORDER BY n.distance, n.pet_id, n.cluster_number
+LIMIT $5

@@ -19,9 +19,9 @@ log = structlog.get_logger(__name__)
 
 FROM_ROWS: Final = 2_000
 """Below it, reading all takes a few milliseconds."""
-NEIGHBOURS: Final = 16
+NEIGHBOURS: Final = 24
 """pgvector's `m`."""
-CANDIDATES: Final = 64
+CANDIDATES: Final = 128
 """pgvector's `ef_construction`."""
 _BUILD_SECONDS: Final = 86_400.0
 

@@ -21,8 +21,10 @@ from schemas.ids import UNCLUSTERED, cluster_id
 
 Kind = Literal["photos", "clusters"]
 
-CANDIDATES: Final = 100
+CANDIDATES: Final = 300
 """pgvector's `hnsw.ef_search`."""
+CONSIDERED: Final = 200
+"""Of what a search gives, how much is put in order, at least: behind a filter it comes in about the right order."""
 SCANNED: Final = 40_000
 """Vectors after which a search gives up that filters leave too little of, with `SCAN_MEMORY` times `work_mem`."""
 SCAN_MEMORY: Final = 4
@@ -77,11 +79,12 @@ class Ask:
 
 class SimilarReader:
     """Reads on an asyncpg pool. Its methods raise asyncpg's or OSError's errors while Postgres is away, Missing for
-    what the pet does not have, and NotIndexed.
+    what the pet does not have, and NotIndexed. `candidates`: that a search of a graph keeps, at most 1,000.
     """
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, candidates: int = CANDIDATES) -> None:
         self._pool = pool
+        self._candidates = candidates
 
     async def of_image(self, pet_id: str, image_id: str, ask: Ask) -> Similar:
         """What of other pets is near to an image that lies in the pet's album."""
@@ -91,7 +94,7 @@ class SimilarReader:
                 raise Missing("image")
             model = await _model(connection, pet_id, last, ask)
             vector = await connection.fetchval(model.statement("read_similar_photo"), pet_id, image_id)
-            return await _search(connection, pet_id, model, vector, ask)
+            return await self._search(connection, pet_id, model, vector, ask)
 
     async def of_cluster(self, pet_id: str, number: int, ask: Ask) -> Similar:
         """What of other pets is near to a cluster that holds now. Raises MergedAway for one that has a successor."""
@@ -102,7 +105,25 @@ class SimilarReader:
             await count_members(connection, pet_id, number, last)
             model = await _model(connection, pet_id, last, ask)
             vector = await connection.fetchval(model.statement("read_similar_cluster"), pet_id, number)
-            return await _search(connection, pet_id, model, vector, ask)
+            return await self._search(connection, pet_id, model, vector, ask)
+
+    async def _search(self, connection: Any, pet_id: str, model: Model, vector: str | None, ask: Ask) -> Similar:
+        if vector is None:
+            raise NotIndexed(f"its vector by model {model.name} is not indexed (yet)")
+        await connection.execute(
+            load("tune_similar_search"), str(max(self._candidates, ask.limit)), str(SCANNED), str(SCAN_MEMORY)
+        )
+        considered = max(CONSIDERED, ask.limit)
+        arguments = ([pet_id, *ask.exclude], considered, ask.min_cosine, vector, ask.limit)
+        found: dict[Kind, list[Any] | None] = {"photos": None, "clusters": None}
+        for kind in ask.kinds:
+            found[kind] = await connection.fetch(model.statement(f"nearest_similar_{kind}"), *arguments)
+        photos, clusters = found["photos"], found["clusters"]
+        return Similar(
+            model=model.name,
+            photos=None if photos is None else [_photo(row) for row in photos],
+            clusters=None if clusters is None else [_cluster(row) for row in clusters],
+        )
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Any]:
@@ -129,24 +150,6 @@ async def _model(connection: Any, pet_id: str, last: int, ask: Ask) -> Model:
     if model is None:
         raise NotIndexed(f"no vector of model {name} is indexed")
     return model
-
-
-async def _search(connection: Any, pet_id: str, model: Model, vector: str | None, ask: Ask) -> Similar:
-    if vector is None:
-        raise NotIndexed(f"its vector by model {model.name} is not indexed (yet)")
-    await connection.execute(
-        load("tune_similar_search"), str(max(CANDIDATES, ask.limit)), str(SCANNED), str(SCAN_MEMORY)
-    )
-    arguments = ([pet_id, *ask.exclude], ask.limit, ask.min_cosine, vector)
-    found: dict[Kind, list[Any] | None] = {"photos": None, "clusters": None}
-    for kind in ask.kinds:
-        found[kind] = await connection.fetch(model.statement(f"nearest_similar_{kind}"), *arguments)
-    photos, clusters = found["photos"], found["clusters"]
-    return Similar(
-        model=model.name,
-        photos=None if photos is None else [_photo(row) for row in photos],
-        clusters=None if clusters is None else [_cluster(row) for row in clusters],
-    )
 
 
 def _photo(row: Mapping[str, Any]) -> SimilarPhoto:
