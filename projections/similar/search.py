@@ -21,8 +21,12 @@ from schemas.ids import UNCLUSTERED, cluster_id
 
 Kind = Literal["photos", "clusters"]
 
-CANDIDATES: Final = 300
-"""pgvector's `hnsw.ef_search`."""
+CANDIDATES: Final = 500
+"""How many of other pets a search keeps in view: pgvector's `hnsw.ef_search`, less the own pet's photos, which are the
+nearest of all and are dropped.
+"""
+MOST_CANDIDATES: Final = 1000
+"""pgvector takes no more."""
 CONSIDERED: Final = 200
 """Of what a search gives, how much is put in order, at least: behind a filter it comes in about the right order."""
 SCANNED: Final = 40_000
@@ -79,7 +83,7 @@ class Ask:
 
 class SimilarReader:
     """Reads on an asyncpg pool. Its methods raise asyncpg's or OSError's errors while Postgres is away, Missing for
-    what the pet does not have, and NotIndexed. `candidates`: that a search of a graph keeps, at most 1,000.
+    what the pet does not have, and NotIndexed. `candidates`: see `CANDIDATES`.
     """
 
     def __init__(self, pool: Any, candidates: int = CANDIDATES) -> None:
@@ -89,30 +93,31 @@ class SimilarReader:
     async def of_image(self, pet_id: str, image_id: str, ask: Ask) -> Similar:
         """What of other pets is near to an image that lies in the pet's album."""
         async with self._snapshot() as connection:
-            last = await _last_version(connection, pet_id)
+            pet = await _pet(connection, pet_id)
             if await connection.fetchval(load("read_place_now"), pet_id, image_id) is None:
                 raise Missing("image")
-            model = await _model(connection, pet_id, last, ask)
+            model = await _model(connection, ask.model or pet["model"])
             vector = await connection.fetchval(model.statement("read_similar_photo"), pet_id, image_id)
-            return await self._search(connection, pet_id, model, vector, ask)
+            return await self._search(connection, pet_id, pet["image_count"], model, vector, ask)
 
     async def of_cluster(self, pet_id: str, number: int, ask: Ask) -> Similar:
         """What of other pets is near to a cluster that holds now. Raises MergedAway for one that has a successor."""
         async with self._snapshot() as connection:
-            last = await _last_version(connection, pet_id)
+            pet = await _pet(connection, pet_id)
             if number == UNCLUSTERED:
                 raise Missing("cluster", "Images in no cluster have no direction.")
-            await count_members(connection, pet_id, number, last)
-            model = await _model(connection, pet_id, last, ask)
+            await count_members(connection, pet_id, number, pet["version"])
+            model = await _model(connection, ask.model or pet["model"])
             vector = await connection.fetchval(model.statement("read_similar_cluster"), pet_id, number)
-            return await self._search(connection, pet_id, model, vector, ask)
+            return await self._search(connection, pet_id, pet["image_count"], model, vector, ask)
 
-    async def _search(self, connection: Any, pet_id: str, model: Model, vector: str | None, ask: Ask) -> Similar:
+    async def _search(
+        self, connection: Any, pet_id: str, own: int, model: Model, vector: str | None, ask: Ask
+    ) -> Similar:
         if vector is None:
             raise NotIndexed(f"its vector by model {model.name} is not indexed (yet)")
-        await connection.execute(
-            load("tune_similar_search"), str(max(self._candidates, ask.limit)), str(SCANNED), str(SCAN_MEMORY)
-        )
+        candidates = min(MOST_CANDIDATES, self._candidates + own)
+        await connection.execute(load("tune_similar_search"), str(candidates), str(SCANNED), str(SCAN_MEMORY))
         considered = max(CONSIDERED, ask.limit)
         arguments = ([pet_id, *ask.exclude], considered, ask.min_cosine, vector, ask.limit)
         found: dict[Kind, list[Any] | None] = {"photos": None, "clusters": None}
@@ -137,15 +142,14 @@ class SimilarReader:
             raise NotIndexed("the index is being made anew") from error
 
 
-async def _last_version(connection: Any, pet_id: str) -> int:
-    last: int = await connection.fetchval(load("read_last_version"), pet_id)
-    if last == 0:
+async def _pet(connection: Any, pet_id: str) -> Any:
+    row = await connection.fetchrow(load("read_newest_version"), pet_id)
+    if row is None:
         raise Missing("pet")
-    return last
+    return row
 
 
-async def _model(connection: Any, pet_id: str, last: int, ask: Ask) -> Model:
-    name = ask.model or (await connection.fetchrow(load("read_version"), pet_id, last))["model"]
+async def _model(connection: Any, name: str) -> Model:
     model = await find_model(connection, name)
     if model is None:
         raise NotIndexed(f"no vector of model {name} is indexed")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from projections.missing import Missing
+from projections.pool import create_pool
 from projections.similar import graphs
 from projections.similar.search import Ask, NotIndexed, SimilarReader
 from tables.vectors import dequantize
@@ -77,11 +78,8 @@ async def test_limit_least_cosine_kinds_and_pets_are_filtered(world: SimilarWorl
     assert {each.pet_id for each in only.clusters} == {"pet-3", "pet-4", "pet-5"}
 
 
-async def test_a_filter_that_drops_many_leaves_the_nearest_of_the_rest(
-    world: SimilarWorld, nearest: SimilarReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The own pet has hundreds of photos nearer than any other pet's, more than a search of the graph keeps."""
-    monkeypatch.setattr(graphs, "FROM_ROWS", 100)
+async def test_a_filter_that_drops_many_leaves_the_nearest_of_the_rest(world: SimilarWorld, migrated_url: str) -> None:
+    """The own pet has more photos nearer than any other pet's than a search of the graph keeps in view."""
     directions = Directions(3)
     mine = directions.new()
     for start in range(0, 600, 60):
@@ -89,18 +87,23 @@ async def test_a_filter_that_drops_many_leaves_the_nearest_of_the_rest(
     others = {f"other-{n}": directions.near(mine, 1.5) for n in range(40)}
     for pet, vector in others.items():
         await world.embed(pet, {"a": vector})
+    target = directions.near(mine, 0.05)
+    await world.embed("mine", {"target": target})
     await world.index()
     table = (await world.model()).photos
     async with world.pool.acquire() as connection:
         assert await graphs.build_missing(connection, from_rows=100) == [f"{table}_nearest"]
         assert await graphs.build_missing(connection, from_rows=100) == [], "it stands"
-        await connection.execute("SET enable_seqscan = off; SET enable_sort = off")
-        plan = await explain(connection, "nearest_similar_photos", await world.model())
-        assert f"Index Scan using {table}_nearest" in plan
-    target = directions.near(mine, 0.05)
-    await world.embed("mine", {"target": target})
-    await world.index()
-    found = await nearest.of_image("mine", "target", TEN)
+        # So few rows would be read one by one.
+        database = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"ALTER DATABASE {database} SET enable_seqscan = off")
+        await connection.execute(f"ALTER DATABASE {database} SET enable_sort = off")
+        await connection.execute("UPDATE pet_clusters SET image_count = 1")  # else all of them would be kept in view
+    async with create_pool(migrated_url, size=1, statement_timeout_ms=20_000, ssl_mode="disable") as pool:
+        async with pool.acquire() as connection:
+            plan = await explain(connection, "nearest_similar_photos", await world.model())
+            assert f"Index Scan using {table}_nearest" in plan
+        found = await SimilarReader(pool, candidates=100).of_image("mine", "target", TEN)
     assert found.photos is not None
     expected = sorted(others, key=lambda pet: -cosine(target, others[pet]))[:10]
     assert [photo.pet_id for photo in found.photos] == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from projections.missing import MergedAway
@@ -58,13 +60,15 @@ async def test_a_merged_cluster_has_no_direction_and_its_successor_gets_a_new_on
 async def test_a_pet_is_looked_at_once_its_rows_and_its_vectors_are_there(world: SimilarWorld) -> None:
     """The projector is behind: the version was told, but its rows are not there."""
     directions = Directions(6)
-    version = await world.embed("a", burst(directions, directions.new(), "one", "two"), project=False)
+    await world.embed("a", burst(directions, directions.new(), "one", "two"))
+    version = await world.embed("a", burst(directions, directions.new(), "three", "four"), project=False)
     assert version is not None
-    await world.index()
+    async with asyncio.timeout(30):
+        await world.index()
     assert await world.directions("a") == {}
     await world.project(version)
     await world.index()
-    assert sorted(await world.directions("a")) == [0]
+    assert sorted(await world.directions("a")) == [0, 1]
 
 
 async def test_rows_that_a_rebuild_has_replaced_are_looked_at_whole(world: SimilarWorld) -> None:

@@ -63,6 +63,8 @@ async def test_a_purge_leaves_nothing_and_what_comes_behind_it_stays(
     await world.index()
     assert (await world.photos("b"), await world.directions("b")) == ([], {})
     await world.embed("b", burst(directions, shared, "late"), enqueued_at="2026-11-21T07:59:00+00:00")
+    await world.index()
+    assert await world.photos("b") == [], "its job was accepted before the purge"
     await world.embed("b", burst(directions, shared, "new", "newer"), enqueued_at="2026-11-21T08:01:00+00:00")
     await world.index()
     assert (await world.photos("b"), sorted(await world.directions("b"))) == (["new", "newer"], [1])

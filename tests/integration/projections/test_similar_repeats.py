@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from app.local.kafka import KafkaServer
-from projections.similar import search
 from projections.similar.models import create_extension, drop_models, need_extension
 from projections.similar.search import NotIndexed, SimilarReader
 from projections.similar.status import read_status
@@ -158,7 +157,3 @@ async def test_who_may_not_make_the_extension_is_told_so(migrated_url: str) -> N
     with pytest.raises(StopProcess, match=r"is 0\.7\.4 in this database, but 0\.8 is needed"):
         await need_extension(connection)
     await connection.close()
-
-
-def test_a_search_keeps_at_least_as_many_candidates_as_it_may_be_asked_for() -> None:
-    assert search.CANDIDATES <= 1000, "pgvector takes no more"
