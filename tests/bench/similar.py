@@ -76,7 +76,7 @@ ANALYZE;
 
 
 def run(console: Console) -> list[Report]:
-    """About eight minutes on two cores, 1 GB of disk."""
+    """About six minutes on two cores, 1 GB of disk."""
     reports = []
     for name, draw in (("alike by degrees", alike), ("nothing in common", unlike)):
         with _server() as url, Progress(console=console, transient=True) as progress:
