@@ -100,9 +100,10 @@ class Keys:
 
 
 async def facts_of(stores: Stores) -> list[tuple[Envelope, DecisionSubmitted]]:
-    """What stands in the log, opened."""
-    keys, found = Keys(await read(stores, stores.topics.pet_keys.name)), []
-    for record in await log_of(stores):
+    """What stands in the log, opened. The keys are read behind it: a key is durable before what it seals."""
+    records, found = await log_of(stores), []
+    keys = Keys(await read(stores, stores.topics.pet_keys.name))
+    for record in records:
         envelope, fact = decode_fact(record.value, keys)
         assert isinstance(fact, DecisionSubmitted)
         found.append((envelope, fact))
