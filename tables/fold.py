@@ -58,6 +58,9 @@ def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) ->
     if isinstance(fact, PetPurged):
         outputs = purge(pet, fact, at)
         return Step(outputs=outputs, purged=bool(outputs))
+    if isinstance(fact, DecisionSubmitted | ImagesRemoved) and is_ignored(pet, fact, at):
+        pet.last_offset = at.offset
+        return Step(model=max(pet.model, 0))
     if isinstance(fact, DecisionSubmitted):
         return fold_decision(pet, fact, at, history)
     if isinstance(fact, ImagesRemoved):

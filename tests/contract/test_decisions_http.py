@@ -101,8 +101,9 @@ class Keys:
 
 async def facts_of(stores: Stores) -> list[tuple[Envelope, DecisionSubmitted]]:
     """What stands in the log, opened."""
-    keys, found = Keys(await read(stores, stores.topics.pet_keys.name)), []
-    for record in await log_of(stores):
+    log, found = await log_of(stores), []
+    keys = Keys(await read(stores, stores.topics.pet_keys.name))  # read behind the log: each was there before its fact
+    for record in log:
         envelope, fact = decode_fact(record.value, keys)
         assert isinstance(fact, DecisionSubmitted)
         found.append((envelope, fact))
