@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.pet_keys import PetKeys
@@ -86,7 +86,19 @@ async def test_the_log_holds_neither_names_nor_reasons_nor_image_ids(api: Api, s
     assert len(await read(stores, stores.topics.pet_keys.name)) == 2, "it needed no key of its own"
 
 
-async def test_a_key_that_was_made_or_destroyed_since_is_known_at_once(api: Api, stores: Stores, write: Write) -> None:
+class Slow(AIOKafkaConsumer):
+    """One that is behind what stands in the topic."""
+
+    async def getmany(self, *partitions: Any, **options: Any) -> Any:
+        """As its base's, later."""
+        await asyncio.sleep(0.3)
+        return await super().getmany(*partitions, **options)
+
+
+async def test_a_key_that_was_made_or_destroyed_since_is_known_at_once(
+    api: Api, stores: Stores, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.pet_keys.AIOKafkaConsumer", Slow)
     await write(key(1))
     assert await rename(api) == 202
     await write(key(2))

@@ -104,19 +104,18 @@ async def test_the_log_of_a_purged_pet_is_unreadable_and_folds_to_the_same_numbe
     mine = [record for record in log if record.key == pet.encode()]
     sealed, decided, *rest = mine
     assert b"coffee-3" not in sealed.value
-    assert (b"DecisionSubmitted" in decided.value, b"Rex" in decided.value, b"ann" in decided.value) == (
-        *(True, False, False),
-    )
+    assert [word in decided.value for word in (b"DecisionSubmitted", b"Rex", b"ann")] == [True, False, False]
     assert b"coffee-3" in rest[-1].value, "the new key opens what came since"
     folded = fold_offline(log).store.pet(pet)
     assert (folded.version, folded.image_count) == (last + 1, 2)
+    public = await read_topic(service.bootstrap_servers, service.topics.clusters_updated.name)
+    values = [record.value for record in public if record.key == pet.encode()]
+    assert None in values, "a tombstone tells other teams"
+    assert json.loads(values[-1])["version"] == last + 1
+
     now = await service.clusters(pet)
     await rename(service, pet, now["clusters"][0]["id"], "Bello", now["version"])
     mine = [each for each in await read_log(service.bootstrap_servers, service.topics) if each.key == pet.encode()]
     assert b"Bello" in mine[-1].value, "the key of what came since opens what is decided since"
     keys = {msgspec.msgpack.decode(each.value)["key_id"] for each in await in_log(service, pet)}
     assert len(keys) == 3, "a key before, a key since, and the purge has none"
-    public = await read_topic(service.bootstrap_servers, service.topics.clusters_updated.name)
-    values = [record.value for record in public if record.key == pet.encode()]
-    assert None in values, "a tombstone tells other teams"
-    assert json.loads(values[-1])["version"] == last + 1

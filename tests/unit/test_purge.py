@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from schemas.codec import decode_change, decode_message, encode_fact, fact_type
+from schemas.codec import decode_change, decode_fact, decode_message, encode_fact, fact_type
 from schemas.decisions import DecisionSettled
 from schemas.facts import (
     MIXTURE_POLICY,
@@ -29,6 +29,7 @@ PET = "pet_1"
 BEFORE, AT, AFTER = (f"2026-01-05T10:0{minute}:00.000000+00:00" for minute in (0, 5, 9))
 OLD = PetKey(key_id="k1", pet_id=PET, secret=bytes(range(32)))
 NEW = PetKey(key_id="k2", pet_id=PET, secret=bytes(range(1, 33)))
+RING = Ring({"k1": OLD, "k2": NEW})
 PURGE = PetPurged(purge_id="p1", accepted_until=AT, keys=("k1",), who="ops", why="asked")
 Log = list[bytes]
 
@@ -176,12 +177,16 @@ def fold_decided(log: Log, keys: KeyRing) -> tuple[LogReplay, list[list[Output]]
 
 
 def both_decided(log: Log) -> tuple[LogReplay, LogReplay, list[list[Output]]]:
-    """As `both`, and what the fold sent that could read all."""
-    live, outputs = fold_decided(log, Ring({"k1": OLD, "k2": NEW}))
+    """As `both`, and what the fold sent that could read all; of what is sealed a replay says nothing."""
+    live, outputs = fold_decided(log, RING)
     destroyed = {
         key.key_id: key for event in outputs for o in event if o.channel == "keys" for key in [decode_key(o.value)]
     }
-    return live, fold_decided(log, Ring({"k1": OLD, "k2": NEW} | destroyed))[0], outputs
+    later, later_outputs = fold_decided(log, Ring({"k1": OLD, "k2": NEW} | destroyed))
+    assert not any(
+        sent for raw, sent in zip(log, later_outputs, strict=True) if decode_fact(raw, RING)[0].key_id == "k1"
+    )
+    return live, later, outputs
 
 
 def test_decisions_and_removals_of_before_are_skipped_by_a_replay_without_the_keys() -> None:
