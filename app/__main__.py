@@ -13,6 +13,7 @@ from app.commands import (  # noqa: F401 - importing registers the commands
     retention,
     roles,
     seed,
+    similar,
     verify,
     what_if,
 )

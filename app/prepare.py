@@ -20,6 +20,7 @@ from app.models import model_id
 from app.partition_facts import write_partition_fact
 from app.settings import Settings
 from projections.migrate import upgrade
+from projections.similar.models import create_extension
 from schemas.codec import decode_fact
 from schemas.errors import StopProcess
 from schemas.facts import Fact, ModelPromoted, PolicyChanged
@@ -33,9 +34,14 @@ KNOWN_WITHIN_SECONDS = 60.0
 
 
 def prepare(settings: Settings) -> None:
-    """Make topics, first facts and tables. Raises StopProcess when existing topics do not fit the settings."""
+    """Make topics, first facts and tables. Raises StopProcess when existing topics do not fit the settings, or the
+    database lacks what they ask for.
+    """
     asyncio.run(_prepare_kafka(settings))
-    upgrade(settings.database_url.get_secret_value())
+    database_url = settings.database_url.get_secret_value()
+    upgrade(database_url)
+    if settings.similarity:
+        asyncio.run(create_extension(database_url))
     log.info("prepared", topics=[topic.name for topic in settings.topics().all()])
 
 

@@ -15,6 +15,7 @@ import msgspec
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
+from schemas.bounds import MAX_INDEXED_DIMENSION
 from schemas.facts import MIXTURE_POLICY, Policy
 from schemas.topics import DEFAULT_PARTITIONS, RETRY_TIERS, Topics
 
@@ -277,6 +278,16 @@ class Settings(BaseSettings):
     clustering_eps: float = 0.3
     """Accepted for older deployments; has no effect."""
 
+    # Similarity across pets
+    similarity: bool = False
+    """Whether the role `project` indexes vectors for the search across pets. Needs the Postgres extension `vector`
+    (pgvector) from 0.8 on, which `prepare` then makes, and a `MODEL_DIMENSION` of at most 4000."""
+    similarity_token: SecretStr | None = None
+    """Secret that callers who may search other pets send as `X-Similarity-Token`, beside `X-Internal-Token`. Unset,
+    nobody may. Needs `SIMILARITY`."""
+    similarity_token_previous: SecretStr | None = None
+    """Second valid token, while callers change from it to `SIMILARITY_TOKEN`."""
+
     @field_validator("readyz_peers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -320,7 +331,7 @@ class Settings(BaseSettings):
             raise ValueError("must be http:// or https:// URLs, each with an optional name= before it")
         return value
 
-    @field_validator("internal_token", "internal_token_previous")
+    @field_validator("internal_token", "internal_token_previous", "similarity_token", "similarity_token_previous")
     @classmethod
     def _token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         # An ENVIRONMENT that is not valid is missing here, and is what the complaint is about.
@@ -328,6 +339,25 @@ class Settings(BaseSettings):
             return value
         if value.get_secret_value() == DEFAULT_TOKEN:
             raise ValueError("the default token is refused outside ENVIRONMENT=local")
+        return value
+
+    @field_validator("similarity")
+    @classmethod
+    def _indexable(cls, value: bool, info: ValidationInfo) -> bool:
+        dimension = info.data.get("model_dimension", 0)
+        if value and dimension > MAX_INDEXED_DIMENSION:
+            raise ValueError(f"vectors of {dimension} values cannot be indexed, at most {MAX_INDEXED_DIMENSION} can")
+        return value
+
+    @field_validator("similarity_token", "similarity_token_previous")
+    @classmethod
+    def _similarity_token(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None:
+            return value
+        if info.data.get("similarity") is False:
+            raise ValueError("needs SIMILARITY, without which nothing is indexed; set that to true, or leave this out")
+        if value in (info.data.get("internal_token"), info.data.get("internal_token_previous")):
+            raise ValueError("must not be INTERNAL_TOKEN, which would let every caller search other pets")
         return value
 
     @field_validator("project_redis")
@@ -393,9 +423,16 @@ class Settings(BaseSettings):
 
     def tokens(self) -> tuple[str, ...]:
         """The tokens that callers may send now."""
-        previous = self.internal_token_previous
-        tokens = (self.internal_token.get_secret_value(), previous.get_secret_value() if previous else "")
-        return tuple(token for token in tokens if token)
+        return _given(self.internal_token, self.internal_token_previous)
+
+    def similarity_tokens(self) -> tuple[str, ...]:
+        """The tokens with which callers may search other pets now; none: nobody may."""
+        return _given(self.similarity_token, self.similarity_token_previous)
+
+
+def _given(*secrets: SecretStr | None) -> tuple[str, ...]:
+    texts = [secret.get_secret_value() for secret in secrets if secret is not None]
+    return tuple(text for text in texts if text)
 
 
 def load_settings() -> Settings:

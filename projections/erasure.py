@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from projections.queries import load
+from projections.similar.erasing import erase_similar
 from projections.text import clean, count, jsonb, moment
 from schemas.bounds import check_text
 from schemas.commands import PurgePet
@@ -52,6 +53,7 @@ async def erase_pet(connection: Any, erased: PetErased) -> None:
         kept = await _erase_kept(connection, erased, row["name"])
         removed |= {f"{row['name']}.{table}": rows for table, rows in kept.items() if rows}
     removed |= await _erase_jobs(connection, erased)
+    removed |= await erase_similar(connection, erased)
     await connection.execute(load("upsert_purge"), *_receipt(erased, removed))
 
 

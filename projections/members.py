@@ -86,7 +86,7 @@ async def read_members(
         raise InvalidInput("cursor", f"is of version {pinned}, not of {version}")
     last = await connection.fetchval(load("read_last_version"), pet_id)
     chosen = version or pinned or last
-    count = await _member_count(connection, pet_id, number, chosen)
+    count = await count_members(connection, pet_id, number, chosen)
     arguments = (pet_id, number, score, image_id, limit + 1)
     if chosen == last:
         rows = await connection.fetch(load("list_members_now"), *arguments)
@@ -113,8 +113,8 @@ async def read_places(
     return places, pack(places[-1].since_version) if len(rows) > limit else None
 
 
-async def _member_count(connection: Any, pet_id: str, number: int, version: int) -> int:
-    """How many members the cluster has at the version. Raises Missing."""
+async def count_members(connection: Any, pet_id: str, number: int, version: int) -> int:
+    """How many members the cluster has at the version. Raises Missing, MergedAway for one that has a successor."""
     row = await connection.fetchrow(load("read_version"), pet_id, version)
     if row is None:
         raise await missing_version(connection, pet_id, version)

@@ -1,4 +1,5 @@
-"""Where the projector stands in each partition, stored beside its rows. Called by `projections.runner`.
+"""Where a projection stands in each partition, stored beside its rows. Called by `projections.runner`, and by
+`projections.similar` for its own.
 
 Two positions a partition: up to `written`, all records are in the rows, in the very transaction that wrote them; up to
 `cached`, all pets of a version were brought to the cache, too. Between the two, a restart only refreshes the cache:
@@ -44,19 +45,21 @@ async def load_positions(
     """The stored positions, 0 where nothing was stored; only `cached_topic` has one of the cache, if any."""
     arguments = [(ROWS, tp.topic, tp.partition) for tp in partitions]
     await connection.executemany(load("insert_position"), arguments)
-    written = await _read(connection, ROWS)
-    cached = await _read(connection, CACHE)
+    written = await stored_positions(connection, ROWS)
+    cached = await stored_positions(connection, CACHE)
     return {
         tp: Position(written[tp], cached.get(tp, 0) if tp.topic == cached_topic else written[tp]) for tp in partitions
     }
 
 
-async def advance(connection: Any, tp: TopicPartition, expected: int, next_offset: int) -> bool:
+async def advance(connection: Any, tp: TopicPartition, expected: int, next_offset: int, projection: str = ROWS) -> bool:
     """Move the rows' position forward; False when it does not stand at `expected`: another writer owns the partition.
 
     Locks the position's row until the transaction ends, so that two writers of a partition take turns.
     """
-    status = await connection.execute(load("advance_position"), ROWS, tp.topic, tp.partition, expected, next_offset)
+    status = await connection.execute(
+        load("advance_position"), projection, tp.topic, tp.partition, expected, next_offset
+    )
     return bool(status == "UPDATE 1")
 
 
@@ -66,6 +69,7 @@ async def store_cached(connection: Any, offsets: Mapping[TopicPartition, int]) -
     await connection.executemany(load("raise_position"), arguments)
 
 
-async def _read(connection: Any, projection: str) -> dict[TopicPartition, int]:
+async def stored_positions(connection: Any, projection: str) -> dict[TopicPartition, int]:
+    """The next offsets of one projection, of the partitions that it has read."""
     rows = await connection.fetch(load("read_positions"), projection)
     return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}

@@ -21,6 +21,8 @@ MAX_NAME: Final = 128
 MAX_METADATA_BYTES: Final = 1 << 16
 MAX_DEPTH: Final = 64
 """Of nested JSON; Python's own readers and writers end at about 1,000, less what the stack holds already."""
+MAX_INDEXED_DIMENSION: Final = 4_000
+"""Values of a vector that is searched for across pets: what pgvector's HNSW takes of half precision."""
 MAX_INTEGER: Final = (1 << 31) - 1
 """Of counts and numbers of tries: what an integer column holds."""
 

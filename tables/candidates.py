@@ -31,9 +31,9 @@ def accompany(pet: Pet, component: int, vector: Floats, fresh: Set[str]) -> None
     """Who was alone in a component that the event's images joined now has a closeness, too: to them."""
     group = pet.groups[component]
     alone = [each for each in group.heroes if each.image_id not in fresh]
-    closeness = _closeness(pet, component, vector) if len(alone) == 1 else None
-    if closeness is not None:
-        group.heroes = heroes.kept([heroes.beside(each, closeness) for each in alone])
+    near = _closeness(pet, component, vector) if len(alone) == 1 else None
+    if near is not None:
+        group.heroes = heroes.kept([heroes.beside(each, near) for each in alone])
 
 
 def elect(pet: Pet, changes: Changes) -> None:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from schemas.ids import UNCLUSTERED
 from tables.rules import CLUSTER_KINDS, REMOVED, Decision, Lookup
 
 
-def contradiction(decisions: Sequence[Decision]) -> str:
-    """Why these cannot all hold, in words; empty when they can."""
-    lookup = Lookup(decisions)
+def contradiction(decisions: Sequence[Decision], gone: Sequence[str]) -> str:
+    """Why these cannot all hold, in words; empty when they can. `gone`: see `tables.rules.Rules`."""
+    lookup = Lookup(decisions, gone)
     for decision in decisions:
         rule = _RULES.get(decision.kind)
         reason = rule(decision, lookup) if rule else ""
@@ -69,6 +68,8 @@ _RULES: Final[dict[str, Callable[[Decision, Lookup], str]]] = {
 def dependent(undone: Decision, decisions: Sequence[Decision]) -> Decision | None:
     """The first of the decisions behind `undone` that was made of what it had done, and would be another without it."""
     later = decisions[decisions.index(undone) + 1 :]
+    if undone.kind == "remove_images":
+        return None  # nobody who wants a photo back should have to undo what was said of others
     if undone.kind in ("rename", "pin_hero"):
         return _kept_alive(undone, later)
     groups = [set(decision.named) for decision in decisions if decision.kind == "together"]
@@ -79,18 +80,16 @@ def _kept_alive(undone: Decision, later: Sequence[Decision]) -> Decision | None:
     """A decision about a cluster that had lost images before it, and might be none without the undone one."""
     shrunk = False
     for decision in later:
-        if shrunk and decision.kind != "remove_images" and undone.cluster in _about(decision):
+        if shrunk and decision.kind != "remove_images" and undone.cluster in decision.about:
             return decision
-        shrunk |= decision.kind not in ("rename", "pin_hero") and undone.cluster in _about(decision)
+        if decision.kind == undone.kind == "rename" and decision.cluster == undone.cluster:
+            return decision  # it holds only what the earlier name does not
+        shrunk |= decision.kind not in ("rename", "pin_hero") and undone.cluster in decision.about
     return None
 
 
-def _about(decision: Decision) -> set[int]:
-    return {decision.cluster, *decision.ended, *decision.sources} - {UNCLUSTERED}
-
-
 def _builds_on(decision: Decision, undone: Decision, groups: Sequence[set[str]]) -> bool:
-    changed, about = _about(undone), _about(decision)
+    changed, about = undone.about, decision.about
     if decision.kind == "together":
         named = set(decision.named)
         named.update(*(group for group in groups if not group.isdisjoint(named)))

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from schemas.decisions import (
     Merge,
     NotHere,
@@ -37,8 +39,8 @@ from tables.shown import ShownClusters
 
 MAX_DECISIONS: Final = 512
 """Decisions of one pet that hold."""
-MAX_HELD: Final = 2_000_000
-"""Characters of the image ids that they place: their row has to fit the topic's limit."""
+MAX_HELD: Final = 600_000
+"""Characters of the image ids that they place: a recluster's row holds them beside all components and its version."""
 
 
 class Refused(Exception):
@@ -51,12 +53,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Situation:
-    """The album that a decision is about. `place`: where each image of `album` lies."""
+    """The album that a decision is about. `place`: where each image of `album` lies. `gone`: see tables.rules."""
 
     pet: Pet
     album: Album
     clusters: ShownClusters
     decisions: tuple[Decision, ...]
+    gone: tuple[str, ...]
     place: Mapping[str, int]
 
     def images(self, number: int) -> tuple[str, ...]:
@@ -109,10 +112,10 @@ def decide(situation: Situation, fact: DecisionSubmitted, version: int) -> Verdi
     decision = _with_homes(situation, placed, fact, version)
     decisions = (*situation.decisions, decision)
     if len(decisions) > MAX_DECISIONS:
-        raise Refused("too_many", f"{MAX_DECISIONS} decisions hold of this pet, which is the limit")
+        raise Refused("too_many", f"{MAX_DECISIONS} decisions hold of this pet, which is the limit: undo some")
     if images_held(decisions) > MAX_HELD:
-        raise Refused("too_many", "the decisions of this pet hold more images than can be kept")
-    reason = contradiction(decisions)
+        raise Refused("too_many", "the decisions of this pet hold more images than can be kept: undo some")
+    reason = contradiction(decisions, situation.gone)
     if reason:
         raise Refused("conflict", reason)
     return Verdict(decisions, decision)
@@ -120,7 +123,9 @@ def decide(situation: Situation, fact: DecisionSubmitted, version: int) -> Verdi
 
 @dataclass(frozen=True)
 class _Placed:
-    """What a decision of some kind says; the fields are those of `Decision`. `about`: clusters that it names."""
+    """What a decision of some kind says; the fields are those of `Decision`. `about`: clusters that it names; `named`:
+    images that it names.
+    """
 
     cluster: int = UNCLUSTERED
     places: tuple[tuple[int, tuple[str, ...]], ...] = ()
@@ -134,7 +139,11 @@ class _Placed:
 def _rename(situation: Situation, given: Rename) -> _Placed:
     number = given.cluster
     situation.need_cluster(number)
-    return _Placed(number, ((number, situation.images(number)),), name=given.name.strip(), about=(number,))
+    # What an earlier name of the cluster holds is not held twice; that name cannot be undone before this one.
+    renames = {decision.decision_id for decision in situation.decisions if decision.kind == "rename"}
+    by = situation.clusters.lookup.by
+    images = tuple(image_id for image_id in situation.images(number) if by.get(image_id) not in renames)
+    return _Placed(number, ((number, images),), name=given.name.strip(), about=(number,))
 
 
 def _pin(situation: Situation, given: PinHero) -> _Placed:
@@ -225,21 +234,39 @@ def _check_since(situation: Situation, fact: DecisionSubmitted, placed: _Placed)
         if decision.version <= fact.expected_version:
             continue
         whole = decision.kind in (*CLUSTER_KINDS, "together", fact.kind)  # of others only the images matter
-        same = whole and about & {decision.cluster, *decision.ended, *decision.sources}
+        same = whole and about & decision.about
         if (same and fact.kind != "not_here") or named & set(decision.named):
             raise Refused(
                 "moved_on",
                 f"decision {decision.decision_id} ({decision.kind}) has changed this at version {decision.version}; "
                 f"this one was made at version {fact.expected_version}",
             )
+    for undone in situation.pet.undone:
+        if undone.version > fact.expected_version and about & set(undone.clusters):
+            raise Refused(
+                "moved_on",
+                f"a decision about this was undone at version {undone.version}; this one was made at version "
+                f"{fact.expected_version}",
+            )
 
 
 def _with_homes(situation: Situation, placed: _Placed, fact: DecisionSubmitted, version: int) -> Decision:
     homes = homes_of(situation.pet.mixture, placed.places, lambda image_id: situation.album.where(image_id))
     return Decision(
-        fact.decision_id, fact.kind, version, placed.cluster, placed.places, homes, placed.named, placed.name,
-        placed.ended, (), placed.begun,
+        fact.decision_id, fact.kind, version, placed.cluster, placed.places, homes, placed.name, placed.ended,
+        sources(situation, placed.places), placed.begun,
     )  # fmt: skip
+
+
+def sources(situation: Situation, places: Iterable[tuple[int, Sequence[str]]]) -> tuple[int, ...]:
+    """The clusters that the images lie in so far: by decisions, else of the mixture."""
+    found = set()
+    for number, image_ids in places:
+        for image_id in image_ids:
+            own = situation.pet.clusters.number(situation.album.where(image_id))
+            at = situation.clusters.lookup.place.get(image_id, own)
+            found.add(at if at != number else UNCLUSTERED)
+    return tuple(sorted(number for number in found if number >= 0))
 
 
 def homes_of(
@@ -267,8 +294,26 @@ def _undo(situation: Situation, decision_id: str) -> Verdict:
         raise Refused(
             "conflict", f"decision {later.decision_id} ({later.kind}) was made on top of it: undo that one before"
         )
-    decisions = tuple(each for each in situation.decisions if each is not undone)
-    reason = contradiction(decisions)
+    decisions = _without(situation, undone)
+    reason = contradiction(decisions, situation.gone)
     if reason:
         raise Refused("conflict", reason)
     return Verdict(decisions, undone, undone=True)
+
+
+def _without(situation: Situation, undone: Decision) -> tuple[Decision, ...]:
+    """The other decisions; of those that took images from where the undone one had placed them, where they lay else."""
+    place, found, images = dict[str, int](), [], {image_id for image_id, _ in undone.images()}
+    for decision in situation.decisions:
+        if decision is undone:
+            continue
+        own = [image_id for image_id, _ in decision.images()]
+        if not images.isdisjoint(own):
+            lay = set()
+            for image_id, number in decision.images():
+                at = place.get(image_id, situation.pet.clusters.number(situation.album.where(image_id)))
+                lay.add(at if at != number else UNCLUSTERED)
+            decision = msgspec.structs.replace(decision, sources=tuple(sorted(at for at in lay if at >= 0)))
+        place.update(decision.images())
+        found.append(decision)
+    return tuple(found)

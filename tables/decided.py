@@ -18,7 +18,7 @@ from tables.changes import Changes, change_of
 from tables.duplicates import recognise
 from tables.pet import Pet
 from tables.recluster import Album, waiting_image
-from tables.rules import REMOVED, Decision
+from tables.rules import REMOVED
 from tables.shown import ShownClusters, View
 
 RULE = "decided"
@@ -42,22 +42,24 @@ def before(pet: Pet, view: View) -> Before:
 def moved(
     pet: Pet,
     album: Album,
-    decision: Decision,
+    image_ids: Iterable[str],
     was: Mapping[str, int],
     clusters: ShownClusters,
     scores: Mapping[str, float],
 ) -> tuple[Changes, Counter[tuple[int, int]]]:
-    """The images that `decision`, now made or undone, is about, as they lie now; and how many came from where to where.
+    """These images as they lie now, and how many came from where to where.
 
     `was`: where they lay. `scores`: of those that a decision holds.
     """
     changes, went = Changes(decided_by={}), Counter[tuple[int, int]]()
     assert changes.decided_by is not None
-    for image_id, _ in decision.images():
+    for image_id in image_ids:
         first = album.order[image_id]
         image, component = album.vectors.get(image_id) or first, album.where(image_id)
         held = clusters.lookup.by.get(image_id)
         number = clusters.place(image_id, component)
+        if number == was[image_id] == REMOVED:
+            continue
         went[was[image_id], number] += 1
         waiting = waiting_image(image, grouped=True)
         if number == REMOVED:

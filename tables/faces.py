@@ -73,8 +73,10 @@ def decided_face(pet: Pet, clusters: ShownClusters, number: int) -> Face:
         group, taken = pet.groups[component], clusters.taken(component)
         members += group.members if taken is None else _others(group.members, taken.members, lookup)
         candidates += group.heroes if taken is None else _others(group.heroes, taken.heroes, lookup)
+        theirs = {} if taken is None else taken.votes
         for label, count in group.votes.items():
-            votes[label] = votes.get(label, 0) + count
+            if count > theirs.get(label, 0):
+                votes[label] = votes.get(label, 0) + count - theirs.get(label, 0)
     members.sort(key=lambda member: -member.score)
     pins = lookup.pins.get(number, [])
     pinned = [each for pin in pins for each in candidates if each.image_id == pin]

@@ -24,18 +24,18 @@ from schemas.facts import (
     Policy,
     ReclusterRequested,
 )
+from schemas.ids import UNCLUSTERED
 from tables import jobs
-from tables.changes import Changes, Position
+from tables.changes import Changes, Position, change_of
 from tables.engines import engine_of
 from tables.fold_decision import fold_decision, fold_removal, kept_through, refuse_decision
 from tables.heroes import rated_of
-from tables.parts import counted
+from tables.parts import arrived
 from tables.pet import Pet, Rated, Waiting, waiting_of
 from tables.placing import group_touched, place, shortlist
 from tables.purge import is_ignored, purge
 from tables.recluster import Album, recluster
 from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage, image_row
-from tables.shown import ShownClusters
 from tables.step import Step, Telling, make_version, telling_of
 from tables.vectors import is_unit
 
@@ -96,6 +96,8 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
             continue
         if known or changes.reclustered or result.model != pet.model:
             row.images.append(_kept(_noted(pet, image), image.vector, UNFOLDED))
+            if not changes.reclustered and not _is_in_album(pet, image.image_id):
+                _add_unplaced(pet, changes, image)
         else:
             row.images.append(_place(pet, changes, image, row.labels_of(image.image_id), at.policy))
         if not known:
@@ -111,7 +113,8 @@ def _fold_images(pet: Pet, fact: ImagesEmbedded, at: Position, promoted: str, hi
         row = _refold(pet, changes, row, at, history, result, telling)
     else:
         row = msgspec.structs.replace(row, merges=changes.merges)
-        _count_decided(pet, changes, row, at, history, result)
+        if telling is not None:
+            result.decided, telling.clusters = arrived(pet, row, at.policy)
     result.image_row = row if row.images or row.recluster is not None else None
     make_version(pet, changes, fact.job, at, result, telling)
     if before.ended:
@@ -165,13 +168,25 @@ def _fold_recluster(pet: Pet, fact: ReclusterRequested, at: Position, history: H
 
 def _place(pet: Pet, changes: Changes, image: EmbeddedImage, labels: list[str], policy: Policy) -> PlacedImage:
     """Fold one new image of the mixture's model. One that has come under another model is in no cluster until now."""
-    if any((model, image.image_id) in pet.folded for model in range(len(pet.models))):
+    if _is_in_album(pet, image.image_id):
         pet.unclustered_count -= 1
     else:
         pet.image_count += 1
     votes = dict.fromkeys(labels, 1)
     waiting, component = place(pet, changes, _noted(pet, image), image.vector, votes, policy)
     return _kept(waiting, image.vector, component)
+
+
+def _is_in_album(pet: Pet, image_id: str) -> bool:
+    """Whether the image has come before, under whichever model."""
+    return any((model, image_id) in pet.folded for model in range(len(pet.models)))
+
+
+def _add_unplaced(pet: Pet, changes: Changes, image: EmbeddedImage) -> None:
+    """An image that only another model has embedded is in the album, and in no cluster until that is in force."""
+    pet.image_count += 1
+    pet.unclustered_count += 1
+    changes.members[image.image_id] = change_of(_noted(pet, image), UNCLUSTERED, "opened")
 
 
 def _scored(image: PlacedImage, changes: Changes) -> PlacedImage:
@@ -194,14 +209,11 @@ def _refold(
     """
     pet.grouped = engine_of(at.policy).regroup is not None
     album = Album(pet.model).read([*history(), msgspec.structs.replace(row, merges=changes.merges)])
-    was = {}
-    if pet.rules is not None:
-        shown = ShownClusters(pet, pet.rules)
-        was = {image_id: shown.place(image_id, album.where(image_id)) for image_id in album.order}
+    was_in = {image_id: album.where(image_id) for image_id in album.order} if pet.rules is not None else {}
     done, lies = recluster(pet, album, at.policy)
     if pet.rules is not None and telling is not None:
-        album.component, album.parents = dict(lies), {}
-        telling.scores = kept_through(pet, pet.rules, album, was, at.policy)
+        album.component, album.voted, album.parents = dict(lies), dict(album.labels), {}
+        telling.scores = kept_through(pet, pet.rules, album, was_in, at.policy)
         result.decided = True
     changes.members, changes.touched = done.members, done.touched
     # What ended before the album was folded anew has ended all the same; leader-merge 1 is frozen without it.
@@ -210,17 +222,6 @@ def _refold(
     changes.duplicates, changes.reclustered = done.duplicates, True
     changes.moves, changes.clusters, changes.begun = [], set(), {}  # every image is named
     return msgspec.structs.replace(row, merges=[], recluster=lies)
-
-
-def _count_decided(pet: Pet, changes: Changes, row: ImageRow, at: Position, history: History, result: Step) -> None:
-    """Images that a decision holds arrive once more, as under another model: count anew what it holds."""
-    if pet.rules is None:
-        return
-    held = pet.rules.lookup.place
-    if any(placed.image.image_id in held for placed in changes.placed):
-        album = Album(pet.model).read([*history(), row])
-        pet.rules = counted(pet, pet.rules.decisions, album, at.policy)[0]
-        result.decided = True
 
 
 def _noted(pet: Pet, image: EmbeddedImage) -> Waiting:

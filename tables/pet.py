@@ -24,7 +24,8 @@ from tables.clusters import Clusters
 from tables.mixture import Mixture
 
 if TYPE_CHECKING:
-    from tables.rules import Rules
+    from tables.decided import Before
+    from tables.rules import Rules, Taken
 
 HERO_CANDIDATES: Final = 8
 HEROES_SHOWN: Final = 3
@@ -94,7 +95,7 @@ class Group:
     `number`: of the cluster that the component belongs to, or -1 for none. `members`: best score first. `heroes`:
     candidates, best quality first. `votes`: label → images whose job carried it. `waiting`: all members of a component
     that may still be, or become again, too small for a cluster. `looks`: see tables.duplicates; only engines that group
-    components keep them.
+    components keep them. `taken`: what users' decisions hold of its images, which all else here knows nothing of.
     """
 
     number: int = UNCLUSTERED
@@ -103,6 +104,7 @@ class Group:
     votes: dict[str, int] = field(default_factory=dict)
     waiting: list[Waiting] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+    taken: Taken | None = None
 
     def list_members(self, members: list[Listed], limit: int) -> None:
         """List more members, best score first; ties keep the order of arrival."""
@@ -138,6 +140,15 @@ class Erased(msgspec.Struct, frozen=True, array_like=True):
     purges: list[str]
 
 
+class Undone(msgspec.Struct, frozen=True, array_like=True):
+    """A decision that was undone: at which version, and the clusters that it had to do with."""
+
+    version: int
+    clusters: tuple[int, ...]
+
+
+UNDONE_KEPT: Final = 16
+"""Undone decisions that are remembered, to tell who decided about what they had done; a bound of the head."""
 UNKNOWN_NUMBER: Final = -1
 
 
@@ -181,7 +192,8 @@ class Pet:
     `version_offset`: log offset of the event that made the current version, -1 before the first. `snapshot`: the
     message that this event sent to `media.clusters.updated`. `aliases`: ended cluster numbers and their successors.
     `erased`: what its purges have said, None when there was none. `grouped`: whether its mixture is of an engine that
-    groups components. `rules`: None while nothing is decided.
+    groups components. `rules`: None while nothing is decided. `undone`: the last `UNDONE_KEPT`. `shown`: what everybody
+    saw behind the last event, if that is known; not stored.
     """
 
     pet_id: str
@@ -207,6 +219,8 @@ class Pet:
     erased: Erased | None = None
     grouped: bool = False
     rules: Rules | None = None
+    undone: list[Undone] = field(default_factory=list)
+    shown: Before | None = None
 
     def memory(self) -> int:
         """Bytes that this pet takes in memory, roughly: its sums, its groups at 2 KB and its ids at 120 bytes each."""

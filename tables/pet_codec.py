@@ -12,7 +12,9 @@ from tables.pet import Group, Pet
 from tables.rows import (
     RULES,
     ComponentRow,
+    DecidedComponentRow,
     DecidedRow,
+    DecidedState,
     GroupedRow,
     GroupedState,
     PetState,
@@ -22,6 +24,8 @@ from tables.rows import (
     is_grouped,
     looks_of,
     plain_group,
+    taken_of,
+    undone_of,
 )
 from tables.vectors import decode_sum, encode_sum
 
@@ -42,7 +46,10 @@ def component_rows(pet: Pet, components: Iterable[int]) -> list[ComponentRow]:
             group.votes,
             group.waiting,
         )
-        rows.append(GroupedRow(*fields, group.looks) if pet.grouped else ComponentRow(*fields))
+        if group.taken is not None:
+            rows.append(DecidedComponentRow(*fields, group.looks, group.taken))
+        else:
+            rows.append(GroupedRow(*fields, group.looks) if pet.grouped else ComponentRow(*fields))
     return rows
 
 
@@ -67,6 +74,8 @@ def state_of(pet: Pet, offsets: dict[int, int], segments: list[int], tail: Segme
         segments,
         tail,
     )
+    if pet.undone:
+        return DecidedState(*fields, pet.erased, pet.grouped, pet.undone)
     if pet.grouped:
         return GroupedState(*fields, pet.erased, pet.grouped)
     return PetState(*fields) if pet.erased is None else PurgedState(*fields, pet.erased)
@@ -94,6 +103,7 @@ def pet_of(
         jobs=state.jobs,
         erased=erased_of(state),
         grouped=is_grouped(state),
+        undone=undone_of(state),
     )
     rows = {offset: event_row(offset) for offset in {offset for _, offset in state.components}}
     for component, offset in state.components:
@@ -105,7 +115,7 @@ def pet_of(
         pet.mixture.restore(ComponentSums(component, found.count, found.weight, total))
         heroes, waiting = (list(found.heroes), list(found.waiting)) if pet.grouped else plain_group(found)
         pet.groups[component] = Group(
-            found.number, list(found.members), heroes, dict(found.votes), waiting, looks_of(found)
+            found.number, list(found.members), heroes, dict(found.votes), waiting, looks_of(found), taken_of(found)
         )
         pet.clusters.put(component, found.number)
     for part in [*map(segment, state.segments), state.tail]:

@@ -26,7 +26,8 @@ from tables.rows import UNFOLDED, ImageRow, PlacedImage, RatedImage
 class Album:
     """All images of a pet in the order of their first arrival, read back from its image rows.
 
-    `vectors`: newest image of the wanted model. `component`: where each image was put last, before merges.
+    `vectors`: newest image of the wanted model. `component`: where each image was put last, before merges, and `voted`:
+    the labels that it voted for there.
     """
 
     model: int
@@ -34,6 +35,7 @@ class Album:
     vectors: dict[str, PlacedImage] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
     component: dict[str, int] = field(default_factory=dict)
+    voted: dict[str, list[str]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
 
     def read(self, rows: Iterable[ImageRow]) -> Album:
@@ -49,9 +51,10 @@ class Album:
                     self.vectors[image.image_id] = image
                 if image.component != UNFOLDED:
                     self.component[image.image_id] = image.component
+                    self.voted[image.image_id] = row.labels_of(image.image_id)
             self.parents.update(row.merges)
             if row.recluster is not None:
-                self.component = dict(row.recluster)
+                self.component, self.voted = dict(row.recluster), dict(self.labels)
         return self
 
     def where(self, image_id: str) -> int:

@@ -20,8 +20,8 @@ import msgspec
 
 from schemas.facts import ImagesEmbedded, Policy
 from tables.outputs import Output
-from tables.pet import Candidate, Erased, Listed, Look, OpenJob, Rated, Waiting
-from tables.rules import Rules
+from tables.pet import Candidate, Erased, Listed, Look, OpenJob, Rated, Undone, Waiting
+from tables.rules import Rules, Taken
 
 PARTITION_KEY: Final = b"/partition"
 
@@ -122,6 +122,12 @@ class GroupedRow(ComponentRow, frozen=True, array_like=True):
     looks: list[Look] = []
 
 
+class DecidedComponentRow(GroupedRow, frozen=True, array_like=True):
+    """The row of a component of which users' decisions hold images; of any other, `taken` is not written."""
+
+    taken: Taken | None = None
+
+
 class EventRow(msgspec.Struct, frozen=True, array_like=True):
     """What an event touched, and what it sent."""
 
@@ -181,6 +187,12 @@ class GroupedState(PurgedState, frozen=True, array_like=True):
     grouped: bool = False
 
 
+class DecidedState(GroupedState, frozen=True, array_like=True):
+    """The state of a pet of which a decision was undone; of any other, `undone` is not written."""
+
+    undone: list[Undone] = []
+
+
 class Garbage(msgspec.Struct, array_like=True):
     """A component row that nothing refers to: superseded at event `dropped`, deleted at event `deleted` (-1: not
     yet).
@@ -218,7 +230,7 @@ class _ReadImageRow(LabelledRow, frozen=True, array_like=True):
     images: list[RatedImage]  # type: ignore[assignment]  # rows are read, never added to: narrower is right
 
 
-class _ReadComponentRow(GroupedRow, frozen=True, array_like=True):
+class _ReadComponentRow(DecidedComponentRow, frozen=True, array_like=True):
     heroes: list[Candidate]  # type: ignore[assignment]
     waiting: list[Rated]  # type: ignore[assignment]
 
@@ -230,7 +242,7 @@ class _ReadEventRow(DecidedRow, frozen=True, array_like=True):
 class _ReadHead(Head, frozen=True, array_like=True):
     """As it is read: what a state ends before has its default."""
 
-    state: GroupedState
+    state: DecidedState
 
 
 class PartitionFact(msgspec.Struct, frozen=True, array_like=True):
@@ -286,6 +298,11 @@ def looks_of(row: ComponentRow) -> list[Look]:
     return list(row.looks) if isinstance(row, GroupedRow) else []
 
 
+def taken_of(row: ComponentRow) -> Taken | None:
+    """What users' decisions hold of a component."""
+    return row.taken if isinstance(row, DecidedComponentRow) else None
+
+
 def decode_segment(raw: bytes) -> Segment:
     """Inverse of `encode`."""
     return _segment.decode(raw)
@@ -309,6 +326,11 @@ def erased_of(state: PetState) -> Erased | None:
 def is_grouped(state: PetState) -> bool:
     """Whether the mixture is of an engine that groups components."""
     return isinstance(state, GroupedState) and state.grouped
+
+
+def undone_of(state: PetState) -> list[Undone]:
+    """The last decisions that were undone."""
+    return list(state.undone) if isinstance(state, DecidedState) else []
 
 
 def decode_head(raw: bytes) -> Head:

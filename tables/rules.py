@@ -11,7 +11,7 @@ show and counted in a `Part` of their cluster instead. Later photos follow where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -30,8 +30,8 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
 
     `version`: the one that it made. `cluster`: the cluster that it is about, or makes; -1 for none. `places`: (cluster,
     images that lie there); UNCLUSTERED for none, `REMOVED` for no longer in the album. `homes`: (component, cluster
-    that its other images follow). `named`: images that it named itself. `ended`: clusters that became `cluster`.
-    `sources`: those that its images would lie in otherwise. `begun`: whether `cluster` began with it.
+    that its other images follow). `ended`: clusters that became `cluster`. `sources`: those that its images lay in.
+    `begun`: whether `cluster` began with it.
     """
 
     decision_id: str
@@ -40,11 +40,20 @@ class Decision(msgspec.Struct, frozen=True, array_like=True):
     cluster: int = UNCLUSTERED
     places: tuple[tuple[int, tuple[str, ...]], ...] = ()
     homes: tuple[tuple[int, int], ...] = ()
-    named: tuple[str, ...] = ()
     name: str = ""
     ended: tuple[int, ...] = ()
     sources: tuple[int, ...] = ()
     begun: bool = False
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The images that it named itself: its first ones, but for decisions about whole clusters alone."""
+        return () if self.kind in ("rename", "merge") else self.places[0][1]
+
+    @property
+    def about(self) -> set[int]:
+        """All clusters that it has to do with."""
+        return {self.cluster, *self.ended, *self.sources} - {UNCLUSTERED}
 
     def images(self) -> Iterator[tuple[str, int]]:
         """Each image that it places, and the cluster."""
@@ -63,13 +72,15 @@ class Part(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True):
-    """The decided images of a component. `by`: cluster that they lie in → how many. `total`: the sum of all.
+    """The decided images of a component. `by`: cluster that they lie in → how many. `total`: the sum of all. `votes`:
+    theirs.
 
     `members`, `heroes`: of its other images, since those that the component lists itself may all be decided.
     """
 
     by: dict[int, int]
     total: bytes
+    votes: dict[str, int]
     members: tuple[Listed, ...] = ()
     heroes: tuple[Candidate, ...] = ()
 
@@ -84,9 +95,12 @@ CLUSTER_KINDS: Final = ("rename", "merge", "split")
 
 
 class Lookup:
-    """What the decisions say, by image, component and cluster; the later decision first."""
+    """What the decisions say, by image, component and cluster; the later decision first.
 
-    def __init__(self, decisions: Sequence[Decision]) -> None:
+    `gone`: images that the place where they came from has no more, whatever was decided.
+    """
+
+    def __init__(self, decisions: Sequence[Decision], gone: Iterable[str] = ()) -> None:
         self.place: dict[str, int] = {}
         self.by: dict[str, str] = {}
         self.homes: dict[int, int] = {}
@@ -101,12 +115,21 @@ class Lookup:
             self.merged.update(dict.fromkeys(decision.ended, decision.cluster))
             if decision.kind in CLUSTER_KINDS:
                 self.held.update(number for number, _ in decision.places)
+        if self.merged:  # an image may come back to where a cluster was, as by the undo of its removal
+            self.place = {image_id: self.standing(number) for image_id, number in self.place.items()}
+        for image_id in gone:
+            self.place[image_id] = REMOVED
+            self.by.pop(image_id, None)
         self.removed = sum(number == REMOVED for number in self.place.values())
+        own = {decision.cluster: decision.name for decision in decisions if decision.name}
+        for (
+            number,
+            name,
+        ) in own.items():  # of a merged cluster the name of the one whose number it keeps, if that has one
+            standing = self.standing(number)
+            self.names.setdefault(standing, own.get(standing, name))
         for decision in decisions:
             number = self.standing(decision.cluster)
-            # A merged cluster is called as the one whose number it keeps, if that has a name.
-            if decision.name and (number == decision.cluster or number not in self.names):
-                self.names[number] = decision.name
             if decision.kind == "pin_hero":
                 image_id = decision.named[0]
                 if self.place.get(image_id) == number:
@@ -123,23 +146,25 @@ class Lookup:
 class Rules(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """All decisions of a pet that hold, oldest first, and what follows from them.
 
-    `policy`: the last one by which the album was folded that groups components. `parts`: by cluster. `taken`: by
-    component.
+    `policy`: what was in force when they were counted last; its engine groups components. `parts`: by cluster. `gone`:
+    images that the place where they came from has no more. What they hold of a component stands with it
+    (`tables.pet.Group.taken`).
     """
 
     policy: Policy
     decisions: tuple[Decision, ...]
     parts: dict[int, Part] = {}
-    taken: dict[int, Taken] = {}
+    gone: tuple[str, ...] = ()
 
     @cached_property
     def lookup(self) -> Lookup:
         """What the decisions say; made once, since each event asks."""
-        return Lookup(self.decisions)
+        return Lookup(self.decisions, self.gone)
 
     def images_placed(self) -> int:
         """How many images the decisions name, one that several name as often."""
-        return sum(len(image_ids) for decision in self.decisions for _, image_ids in decision.places)
+        placed = sum(len(image_ids) for decision in self.decisions for _, image_ids in decision.places)
+        return placed + len(self.gone)
 
 
 def images_held(decisions: Sequence[Decision]) -> int:

@@ -39,7 +39,7 @@ class ShownClusters:
         for component, number in numbers.items():
             if number != UNCLUSTERED:
                 self._counts[number] = self._counts.get(number, 0) + self.others(component)
-        decided = {number for component, number in numbers.items() if component in rules.taken}
+        decided = {number for component, number in numbers.items() if pet.groups[component].taken is not None}
         for number in decided - rules.parts.keys():
             if self._counts.get(number, 0) < rules.policy.min_cluster_size:
                 self._counts.pop(number, None)
@@ -78,7 +78,7 @@ class ShownClusters:
 
     def others(self, component: int) -> int:
         """How many images of a component no decision places."""
-        taken = self._rules.taken.get(component)
+        taken = self.taken(component)
         return self._pet.mixture.count(component) - (taken.count if taken else 0)
 
     def count(self, mixture: Mixture, number: int) -> int:
@@ -95,7 +95,7 @@ class ShownClusters:
 
     def taken(self, component: int) -> Taken | None:
         """What decisions hold of a component's images."""
-        return self._rules.taken.get(component)
+        return self._pet.groups[component].taken
 
     def sum(self, mixture: Mixture, number: int) -> ClusterSum:
         """The sum of the cluster's images: of as many, by component id, as keep it exact."""
@@ -122,7 +122,7 @@ class ShownClusters:
         if part is not None and part.weight:
             weight, total = part.weight, decode_sum(part.total, mixture.dimension)
         for component in self._components[number]:
-            taken = self._rules.taken.get(component)
+            taken = self.taken(component)
             more, inside = mixture.weight(component), mixture.total(component)
             if taken is not None and more == mixture.count(component):  # else the sum may lack what is taken
                 more, inside = more - taken.count, inside - decode_sum(taken.total, mixture.dimension)
@@ -145,9 +145,9 @@ class ShownClusters:
         """
         lies: dict[int, dict[int, int]] = {}
         held = {self.lookup.standing(number) for number in self.lookup.held if number >= 0}
-        for component, taken in self._rules.taken.items():
-            number = self._pet.clusters.number(component)
-            for shown, count in taken.by.items():
+        for group in self._pet.groups.values():
+            number = group.number
+            for shown, count in group.taken.by.items() if group.taken is not None else ():
                 if number != UNCLUSTERED and shown in held:
                     there = lies.setdefault(shown, {})
                     there[number] = there.get(number, 0) + count

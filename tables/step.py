@@ -5,7 +5,7 @@ the fold.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from schemas.facts import JobContext, Policy
@@ -40,22 +40,24 @@ class Step:
 @dataclass
 class Telling:
     """What a version of a pet with decisions is told from: what was shown before, how many decided images came from
-    where to where, and their scores.
+    where to where, their scores, and the clusters of which decisions hold something else now.
     """
 
     earlier: Before
     went: Counter[tuple[int, int]] = field(default_factory=Counter)
     scores: Mapping[str, float] = field(default_factory=dict)
+    clusters: Set[int] = frozenset()
 
 
 def telling_of(pet: Pet) -> Telling | None:
-    """To be asked for before anything changes; None for a pet without decisions."""
+    """To be asked for once, before anything changes; None for a pet without decisions."""
     return None if pet.rules is None else first_telling(pet)
 
 
 def first_telling(pet: Pet) -> Telling:
     """The same where the event itself decides something."""
-    return Telling(before(pet, view_of(pet)))
+    shown, pet.shown = pet.shown, None  # the event may change it, whether it makes a version or not
+    return Telling(shown or before(pet, view_of(pet)))
 
 
 def make_version(
@@ -86,4 +88,8 @@ def _shown(pet: Pet, changes: Changes, policy: Policy, telling: Telling | None) 
         return view_of(pet), changes
     view = view_of(pet, pet.rules or Rules(policy, ()))
     assert view.decided is not None, "it was made of rules"
-    return view, told(pet, telling.earlier, view.decided, changes, telling.went, telling.scores)
+    shown = told(pet, telling.earlier, view.decided, changes, telling.went, telling.scores)
+    shown.clusters |= telling.clusters
+    if pet.rules is not None:
+        pet.shown = before(pet, view)
+    return view, shown

@@ -15,9 +15,11 @@ from schemas.facts import (
     MIXTURE_POLICY,
     DecisionSubmitted,
     EmbeddedImage,
+    ImagesRemoved,
     ModelPromoted,
     Policy,
     PolicyChanged,
+    Quality,
     ReclusterRequested,
 )
 from schemas.topics import PARTITION_FACTS_KEY
@@ -62,8 +64,10 @@ class Album:
                 return message
         return None
 
-    def photos(self, *photos: EmbeddedImage, force: bool = False, model: str = MODEL) -> None:
-        fact = embedded(list(photos), job_id=f"job_{len(self.log)}", force=force)
+    def photos(
+        self, *photos: EmbeddedImage, force: bool = False, model: str = MODEL, labels: tuple[str, ...] = ()
+    ) -> None:
+        fact = embedded(list(photos), job_id=f"job_{len(self.log)}", force=force, labels=labels)
         self.add(msgspec.structs.replace(fact, model=model))
 
     def decide(self, kind: str, *, at: int = 0, as_id: str = "", **arguments: Any) -> DecisionSettled:
@@ -84,9 +88,13 @@ class Album:
         """Image → cluster, by the projected rows."""
         return {row[1]: row[3] for table, row in self.rows.holding() if table == "cluster_members"}
 
+    def summaries(self) -> dict[int, tuple[str, int, float]]:
+        """Cluster → its label, how many images it has, and its tightness, by the projected rows."""
+        return {row[1]: row[4:7] for table, row in self.rows.holding() if table == "cluster_summaries"}
+
     def clusters(self) -> dict[int, tuple[str, int]]:
         """Cluster → its label and how many images it has, by the projected rows."""
-        return {row[1]: (row[4], row[5]) for table, row in self.rows.holding() if table == "cluster_summaries"}
+        return {number: (label, count) for number, (label, count, _) in self.summaries().items()}
 
     def heroes(self, number: int) -> list[str]:
         """A cluster's heroes, the first one first, by the projected rows."""
@@ -97,15 +105,16 @@ class Album:
 class RandomUser:
     """Adds random events to an album: photos of lookalike bursts, decisions about what is seen, recomputes."""
 
-    def __init__(self, seed: int, pet: str = PET) -> None:
+    def __init__(self, seed: int, pet: str = PET, **policy: Any) -> None:
         self.random = np.random.default_rng(seed)
-        self.album = Album(pet=pet)
+        self.album = Album(pet=pet, policy=msgspec.structs.replace(MIXTURE_POLICY, **policy))
         directions = Directions(seed)
         homes = [directions.new() for _ in range(4)]
         self._directions = directions
         self._bursts = [directions.near(homes[int(self.random.integers(4))], 0.8) for _ in range(12)]
         self.made: list[EmbeddedImage] = []
         self.model = MODEL
+        self.gone: set[str] = set()
         self._again: list[EmbeddedImage] = []  # not embedded by the model in force yet
 
     def photos(self, most: int = 6) -> list[EmbeddedImage]:
@@ -114,14 +123,26 @@ class RandomUser:
             burst = np.frombuffer(self._bursts[int(self.random.integers(12))], dtype="<i2") / 4096
             spread = float(self.random.choice([0.1, 0.3, 0.6]))
             vector = self._directions.near(burst, spread)
-            found.append(image(f"img_{len(self.made)}", vector, float(self.random.random())))
+            quality = Quality(*(float(part) for part in self.random.random(8)))
+            found.append(msgspec.structs.replace(image(f"img_{len(self.made)}", vector), quality=quality))
             self.made.append(found[-1])
         return found
 
     def upload(self, *, force: bool = False) -> None:
-        """New photos, and some of those that another model embeds once more."""
+        """New photos, and some of those that another model embeds once more; some come by a model that is not in force,
+        and some are gone where they came from.
+        """
         again, self._again = self._again[:4], self._again[4:]
-        self.album.photos(*self.photos(), *again, model=self.model, force=force)
+        labels = (f"Label {self.random.integers(3)}",) if self.random.random() < 0.5 else ()
+        self.album.photos(*self.photos(), *again, model=self.model, force=force, labels=labels)
+        if self.random.random() < 0.05:
+            early = self.photos()
+            self._again += early
+            self.album.photos(*early, model="early@1")
+        if self.random.random() < 0.05:
+            gone = tuple(self._some([each.image_id for each in self.made], 1, 3))
+            self.album.add(ImagesRemoved(request_id=f"gone_{len(self.album.log)}", image_ids=gone))
+            self.gone.update(gone)
 
     def recompute(self) -> None:
         """A recluster, a forced job, another policy with a recluster, or another model."""

@@ -1,4 +1,6 @@
-"""The projector role: versions and job messages → Postgres and the answer cache; beside it, sweeper and retention."""
+"""The projector role: versions and job messages → Postgres and the answer cache; beside it sweeper and retention, and
+the similarity index where it is on.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,8 @@ from projections.frontier import Groups
 from projections.gap_replay import LogVersions
 from projections.retention import Retention, RetentionMetrics
 from projections.runner import Projector
+from projections.similar.indexer import SimilarIndexer
+from projections.similar.telemetry import SimilarMetrics
 from projections.sweeper import Sweeper, SweeperMetrics
 from projections.telemetry import ProjectorMetrics
 from projections.unprojected import send_unprojected
@@ -47,6 +51,7 @@ async def _run(role: Role) -> None:
     keys = PetKeys(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.topics().pet_keys.name)
     projector, sweeper = _projector(role, redis, pool, producer, keys), _sweeper(role, pool, producer)
     retention = _retention(role, pool)
+    similar = _similar(role, pool, keys) if settings.similarity else None
 
     async def readiness() -> dict[str, Check]:
         return {
@@ -55,12 +60,14 @@ async def _run(role: Role) -> None:
             "projector": Check(projector.ready, projector.waits_for or reading(projector.to_refresh)),
             "sweeper": beside_check(sweeper.waits_for, "sweeping"),
             "retention": beside_check(retention.waits_for, "trimming"),
+            **({} if similar is None else {"similar": beside_check(similar.waits_for, indexing(similar.behind))}),
         }
 
     async with role.operated(readiness), pool:
         try:
             if await start_producer(producer, stopping):
-                await run_together((projector, sweeper, retention), stopping)
+                beside = (sweeper, retention) if similar is None else (sweeper, retention, similar)
+                await run_together((projector, *beside), stopping)
         finally:
             await keys.stop()
             await stop_producer(producer)
@@ -87,6 +94,11 @@ async def redis_check(settings: Settings, redis: Any) -> Check:
 def reading(to_refresh: int) -> str:
     """What a projector that waits for nothing does."""
     return f"reading; {to_refresh} versions not in Redis yet" if to_refresh else "reading"
+
+
+def indexing(behind: int) -> str:
+    """What a similarity index that waits for nothing does."""
+    return f"indexing; {behind} facts of the log not read yet" if behind else "indexing"
 
 
 def beside_check(waits_for: str, does: str) -> Check:
@@ -145,6 +157,24 @@ def _sweeper(role: Role, pool: Any, producer: Any) -> Sweeper:
         interval_s=settings.sweep_interval_seconds,
         rate_per_s=settings.sweep_rate_per_second,
         metrics=SweeperMetrics(swept=metrics.counter(defs.SWEPT), errors=metrics.counter(defs.SWEEP_ERRORS)),
+    )
+
+
+def _similar(role: Role, pool: Any, keys: PetKeys) -> SimilarIndexer:
+    settings, metrics = role.settings, role.metrics
+    return SimilarIndexer(
+        pool=pool,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        topics=settings.topics(),
+        keys=keys,
+        metrics=SimilarMetrics(
+            photos=metrics.counter(defs.SIMILAR_PHOTOS),
+            directions=metrics.counter(defs.SIMILAR_DIRECTIONS),
+            errors=metrics.counter(defs.SIMILAR_ERRORS),
+            lag=metrics.gauge(defs.SIMILAR_LAG),
+            rows=metrics.gauge(defs.SIMILAR_ROWS),
+            batch_seconds=metrics.histogram(defs.SIMILAR_SECONDS),
+        ),
     )
 
 

@@ -32,6 +32,7 @@ from projections.history import HistoryReader
 from projections.purges import PurgeRecords
 from projections.reader import ClusterReader
 from projections.rebuild_progress import ProgressBoard
+from projections.similar.search import SimilarReader
 from projections.within import within
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,7 @@ def run(settings: Settings) -> None:
         own_writes=own_writes,
         reader=reader,
         history=HistoryReader(store),
+        similar=SimilarReader(store),
         cache=cache,
         submit=producer.submit,
         letters=LetterDesk(LetterReader(store), producer.send, **writes),
@@ -136,6 +138,7 @@ def run(settings: Settings) -> None:
         peers=PeerReadiness(settings.readyz_peers),
         unread=unread_stores(postgres=settings.read_postgres, redis=settings.read_redis),
         timeout=settings.web_store_timeout_seconds,
+        similarity_tokens=settings.similarity_tokens(),
         metrics=role.metrics,
     )
     app = create_web_app(

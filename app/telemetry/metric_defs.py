@@ -157,6 +157,20 @@ RETENTION_OLDEST: Final = GaugeDef(
     "When the oldest version was written that stays, pinned ones apart.",
     mode="livemostrecent",
 )
+SIMILAR_PHOTOS: Final = CounterDef("media_cluster_similar_photos_indexed", "Vectors written to the similarity index.")
+SIMILAR_DIRECTIONS: Final = CounterDef(
+    "media_cluster_similar_directions_renewed", "Directions of clusters made anew in the similarity index."
+)
+SIMILAR_ERRORS: Final = CounterDef(
+    "media_cluster_similar_errors", "Rounds of the similarity index that failed and were repeated."
+)
+SIMILAR_LAG: Final = GaugeDef(
+    "media_cluster_similar_lag", "Facts of the log that the similarity index has not read yet.", mode="livemax"
+)
+SIMILAR_ROWS: Final = GaugeDef("media_cluster_similar_rows", "Photos in the similarity index, about.", mode="livemax")
+SIMILAR_SECONDS: Final = HistogramDef(
+    "media_cluster_similar_write_seconds", "One transaction of the similarity index.", _SLOW
+)
 
 # Web
 WEB_REQUESTS: Final = CounterDef("media_cluster_web_requests", "Requests answered.", ("method", "route", "status"))

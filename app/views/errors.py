@@ -45,6 +45,15 @@ VERSION_PURGED: Final = ErrorCode(
     "version_purged", 410, "The pet had this version, but a purge has destroyed it; nothing brings it back."
 )
 CLUSTER_NOT_FOUND: Final = ErrorCode("cluster_not_found", 404, "The pet has no cluster of this id at this version.")
+SIMILARITY_OFF: Final = ErrorCode(
+    "similarity_off", 403, "The search across pets is not switched on here: SIMILARITY_TOKEN is not set."
+)
+SIMILARITY_FORBIDDEN: Final = ErrorCode(
+    "similarity_forbidden", 403, "The search across pets needs a token of its own, as `X-Similarity-Token`."
+)
+NOT_INDEXED: Final = ErrorCode(
+    "not_indexed", 404, "The photo or cluster is there, but not in the similarity index (yet); `message` says why."
+)
 IMAGE_NOT_FOUND: Final = ErrorCode("image_not_found", 404, "No kept version of the pet has an image of this id.")
 JOB_NOT_FOUND: Final = ErrorCode(
     "job_not_found", 404, "No job with this id is known; a job appears a moment after it was accepted."
@@ -109,6 +118,9 @@ CATALOGUE: Final = (
     VERSION_PURGED,
     CLUSTER_NOT_FOUND,
     IMAGE_NOT_FOUND,
+    SIMILARITY_OFF,
+    SIMILARITY_FORBIDDEN,
+    NOT_INDEXED,
     JOB_NOT_FOUND,
     AMBIGUOUS_JOB_ID,
     VERSION_NOT_REACHED,

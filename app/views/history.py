@@ -46,21 +46,21 @@ Found = TypeVar("Found")
 async def get_version(services: WebServices, request: web.Request) -> web.Response:
     """The answer as it was at a version: the same for ever."""
     pet_id, version = parse_id(request.match_info, "pet_id"), parse_version(request.match_info["version"], "version")
-    answer = await _found(services, services.history.answer_at(pet_id, version))
+    answer = await found(services, services.history.answer_at(pet_id, version))
     return _tagged(request, answer, {"Cache-Control": IMMUTABLE})
 
 
 async def get_as_of(services: WebServices, request: web.Request) -> web.Response:
     """The answer that the pet had at a time."""
     pet_id, moment = parse_id(request.match_info, "pet_id"), parse_time(required(request.query, "time"), "time")
-    answer = await _found(services, services.history.answer_as_of(pet_id, moment))
+    answer = await found(services, services.history.answer_as_of(pet_id, moment))
     return _tagged(request, answer, {}, {"as_of": timestamp(moment)})
 
 
 async def list_versions(services: WebServices, request: web.Request) -> web.Response:
     """A page of a pet's versions, newest first."""
     pet_id, (limit, cursor) = parse_id(request.match_info, "pet_id"), parse_page(request.query)
-    rows, following = await _found(services, services.history.versions(pet_id, limit, cursor))
+    rows, following = await found(services, services.history.versions(pet_id, limit, cursor))
     return json_response(envelope(struct_bytes(rows), {"next_cursor": following}))
 
 
@@ -68,7 +68,7 @@ async def get_difference(services: WebServices, request: web.Request) -> web.Res
     """A page of what changed between two versions: the same for ever."""
     pet_id, (limit, cursor) = parse_id(request.match_info, "pet_id"), parse_page(request.query)
     earlier, later = (parse_version(required(request.query, name), name) for name in ("from", "to"))
-    page, following = await _found(services, services.history.difference(pet_id, earlier, later, limit, cursor))
+    page, following = await found(services, services.history.difference(pet_id, earlier, later, limit, cursor))
     body = envelope(struct_bytes(page), {"next_cursor": following})
     return json_response(body, headers={"Cache-Control": IMMUTABLE})
 
@@ -78,9 +78,9 @@ async def list_members(services: WebServices, request: web.Request) -> web.Respo
     pet_id, (limit, cursor) = parse_id(request.match_info, "pet_id"), parse_page(request.query)
     number, version = parse_cluster(request.match_info["cluster"], pet_id), _version_asked(request)
     try:
-        page = await _found(services, services.history.members(pet_id, number, version, limit, cursor))
+        page = await found(services, services.history.members(pet_id, number, version, limit, cursor))
     except MergedAway as gone:
-        return _successor(request, pet_id, gone.heir)
+        return successor(request, pet_id, gone.heir, "members")
     meta = {"version": page.version, "member_count": page.member_count, "next_cursor": page.cursor}
     return json_response(envelope(struct_bytes(page.members), meta))
 
@@ -89,14 +89,14 @@ async def list_places(services: WebServices, request: web.Request) -> web.Respon
     """A page of the clusters in which an image lay, the present one first."""
     pet_id, image_id = (parse_id(request.match_info, name) for name in ("pet_id", "image_id"))
     limit, cursor = parse_page(request.query)
-    rows, following = await _found(services, services.history.places(pet_id, image_id, limit, cursor))
+    rows, following = await found(services, services.history.places(pet_id, image_id, limit, cursor))
     return json_response(envelope(struct_bytes(rows), {"next_cursor": following}))
 
 
 async def get_why(services: WebServices, request: web.Request) -> web.Response:
     """Why an image lies where it lies, at one version."""
     pet_id, image_id = (parse_id(request.match_info, name) for name in ("pet_id", "image_id"))
-    row = await _found(services, services.history.why(pet_id, image_id, _version_asked(request)))
+    row = await found(services, services.history.why(pet_id, image_id, _version_asked(request)))
     return json_response(envelope(struct_bytes(row)))
 
 
@@ -104,19 +104,19 @@ async def get_lineage(services: WebServices, request: web.Request) -> web.Respon
     """Where a cluster comes from, how it was called, and what became of it; also of one that has ended."""
     pet_id = parse_id(request.match_info, "pet_id")
     number = parse_cluster(request.match_info["cluster"], pet_id)
-    row = await _found(services, services.history.lineage(pet_id, number))
+    row = await found(services, services.history.lineage(pet_id, number))
     return json_response(envelope(struct_bytes(row)))
 
 
 async def list_jobs_by_state(services: WebServices, request: web.Request) -> web.Response:
     """A page of all pets' jobs in a state, newest first."""
     state, (limit, cursor) = parse_state(request.query), parse_page(request.query)
-    rows = await _found(services, services.reader.jobs_by_status(state, limit + 1, cursor))
+    rows = await found(services, services.reader.jobs_by_status(state, limit + 1, cursor))
     following = rows[limit - 1].cursor if len(rows) > limit else None
     return json_response(envelope(struct_bytes([public_job(row) for row in rows[:limit]]), {"next_cursor": following}))
 
 
-async def _found(services: WebServices, question: Coroutine[Any, Any, Found]) -> Found:
+async def found(services: WebServices, question: Coroutine[Any, Any, Found]) -> Found:
     """The answer to a question to Postgres. Raises ApiError, and MergedAway for a cluster that has a successor."""
     try:
         return await within(services.timeout, question)
@@ -136,10 +136,10 @@ def _version_asked(request: web.Request) -> int | None:
     return None if text is None else parse_version(text, "version")
 
 
-def _successor(request: web.Request, pet_id: str, heir: str) -> web.Response:
-    """308 to the same list of the cluster that the one asked for was merged into; a cursor is of the old list."""
+def successor(request: web.Request, pet_id: str, heir: str, what: str) -> web.Response:
+    """308 to the same of the cluster that the one asked for was merged into; a cursor is of the old list."""
     query = {name: value for name, value in request.query.items() if name != "cursor"}
-    url = request.rel_url.with_path(f"/internal/pets/{pet_id}/clusters/{heir}/members").with_query(query)
+    url = request.rel_url.with_path(f"/internal/pets/{pet_id}/clusters/{heir}/{what}").with_query(query)
     body = envelope(struct_bytes({"successor": heir}))
     return json_response(body, status=308, headers={"Location": str(url)})
 

@@ -31,6 +31,7 @@ from projections.members import MemberRow, PlaceRow
 from projections.purges import PurgeRow
 from projections.reader import JobRow
 from projections.rebuild_progress import RebuildProgress
+from projections.similar.search import Similar
 from projections.why import WhyRow
 from schemas.answers import ClusterAnswer
 
@@ -118,7 +119,7 @@ def _schemas() -> dict[str, Any]:
         *(ClusterAnswer, JobRow, Check),
         *(VersionRow, PetDifference, MemberRow, PlaceRow, WhyRow),
         *(DeadLetterRow, DeadLetterDetail, LetterBody, LettersBody, ActedData, CountedData),
-        *(PurgeRow, PurgeBody, RebuildProgress, DecisionRow, LineageRow),
+        *(PurgeRow, PurgeBody, RebuildProgress, DecisionRow, LineageRow, Similar),
     )
     _, schemas = msgspec.json.schema_components(structs, ref_template=_REF + "{name}")
     job = schemas["JobRow"]
@@ -151,6 +152,7 @@ def _schemas() -> dict[str, Any]:
         "PlacesEnvelope": _page_of("PlaceRow"),
         "SuccessorEnvelope": _envelope(_object(successor={"type": "string"})),
         "WhyEnvelope": _envelope({"$ref": f"{_REF}WhyRow"}),
+        "SimilarEnvelope": _envelope({"$ref": f"{_REF}Similar"}),
         "MembersEnvelope": _page_of("MemberRow", version=count, member_count=count),
         "DifferenceEnvelope": _envelope({"$ref": f"{_REF}PetDifference"}, _object(next_cursor=_CURSOR)),
         "JobEnvelope": _envelope({"$ref": f"{_REF}JobRow"}),

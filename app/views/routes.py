@@ -12,6 +12,7 @@ from app.views.echo import MAX_ECHO_BYTES
 from app.views.history_routes import CLUSTER_HISTORY, JOBS_BY_STATE
 from app.views.purge_routes import PURGES
 from app.views.route import CURSOR, ERROR, PET, Answer, Parameter, Route, page_size
+from app.views.similar_routes import SIMILAR
 from projections.dead_letter_reader import FilterState, Subject
 from schemas.dead_letters import ActionKind
 
@@ -237,6 +238,7 @@ ROUTES: Final = (
     *CURRENT_CLUSTERS,
     *CLUSTER_HISTORY,
     *DECISIONS,
+    *SIMILAR,
     *PURGES,
     *_DEAD_LETTERS,
     *_REBUILDS,

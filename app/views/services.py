@@ -17,6 +17,7 @@ from projections.own_writes import OwnWrites
 from projections.read_through import ReadThrough
 from projections.reader import JobRow
 from projections.rebuild_progress import RebuildProgress
+from projections.similar.search import SimilarReader
 from schemas.commands import EmbedImages
 from schemas.errors import RetryLater
 from schemas.public import JobState
@@ -76,13 +77,14 @@ async def no_rebuilds() -> list[RebuildProgress]:
 class WebServices:
     """The collaborators of the views. `timeout`: seconds that one call of a store may take. `wait`: seconds that a read
     with conditions waits, unless it says how many. `unread`: stores that no answer comes from, by name with the reason;
-    readiness does not ask them.
+    readiness does not ask them. `similarity_tokens`: with which callers may search other pets; none: nobody may.
     """
 
     answers: ReadThrough
     own_writes: OwnWrites
     reader: Reader
     history: HistoryReader
+    similar: SimilarReader
     cache: Cache
     submit: Submit
     letters: LetterDesk
@@ -96,4 +98,5 @@ class WebServices:
     timeout: float = 5.0
     wait: float = 2.0
     unread: Mapping[str, str] = field(default_factory=dict)
+    similarity_tokens: tuple[str, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)

@@ -30,6 +30,7 @@ BENCHMARKS: Final = {
     "embed": "tests.bench.embed",
     "restart": "tests.bench.restart",
     "reads": "tests.bench.reads",
+    "similar": "tests.bench.similar",
     "scale": "tests.bench.scale",
 }
 RESULTS: Final = Path(__file__).parents[2] / ".local" / "bench.json"

@@ -38,6 +38,7 @@ from projections.purges import PurgeRecords
 from projections.read_through import ReadThrough
 from projections.reader import ClusterReader
 from projections.rebuild_progress import ProgressBoard
+from projections.similar.search import SimilarReader
 from schemas.topics import Topics
 from schemas.versions import PetVersion
 
@@ -136,6 +137,7 @@ async def serving(
     cache_seconds: float = TIMEOUT_SECONDS,
     store_seconds: float = TIMEOUT_SECONDS,
     decision_seconds: float = WAIT_SECONDS,
+    similarity_tokens: tuple[str, ...] = (),
 ) -> AsyncIterator[Api]:
     """The API, started and stopped as its command does it. `cache_seconds`, `store_seconds`: of reads of clusters;
     `decision_seconds`: how long what becomes of a decision is waited for.
@@ -169,6 +171,7 @@ async def serving(
             own_writes=own_writes,
             reader=reader,
             history=HistoryReader(store),
+            similar=SimilarReader(store),
             cache=cache,
             submit=producer.submit,
             letters=LetterDesk(
@@ -205,6 +208,7 @@ async def serving(
             peers=PeerReadiness(peers),
             timeout=TIMEOUT_SECONDS,
             wait=WAIT_SECONDS,
+            similarity_tokens=similarity_tokens,
             unread=unread_stores(postgres=read_postgres, redis=read_redis),
             metrics=metrics,
         )

@@ -15,7 +15,7 @@ from PIL import Image
 from app.local.kafka import KafkaServer
 from app.local.postgres import PostgresServer
 from app.local.redis import RedisServer
-from tests.e2e.service import Service
+from tests.e2e.service import SIMILARITY_TOKEN, Service
 from tests.photos import photo
 
 BURSTS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
@@ -49,13 +49,18 @@ def album_ids() -> list[str]:
 
 
 def make_service(
-    root: Path, kafka: KafkaServer, redis_server: RedisServer, postgres: PostgresServer, album: Path
+    root: Path,
+    kafka: KafkaServer,
+    redis_server: RedisServer,
+    postgres: PostgresServer,
+    album: Path,
+    **settings: str,
 ) -> Iterator[Service]:
     """A prepared service with a database of its own; ended and dropped after use."""
     name = f"e2e_{uuid.uuid4().hex[:12]}"
     asyncio.run(_execute(postgres.url, f"CREATE DATABASE {name}"))
     url = postgres.url.rpartition("/")[0] + f"/{name}"
-    service = Service(root, kafka.bootstrap_servers, redis_server.url, url, album)
+    service = Service(root, kafka.bootstrap_servers, redis_server.url, url, album, settings)
     try:
         service.prepare()
         yield service
@@ -84,7 +89,8 @@ def service(
 
     Not for the whole session: other folders' tests kill the broker.
     """
-    for made in make_service(tmp_path_factory.mktemp("service"), kafka, redis_server, postgres, album):
+    on = {"SIMILARITY": "true", "SIMILARITY_TOKEN": SIMILARITY_TOKEN}
+    for made in make_service(tmp_path_factory.mktemp("service"), kafka, redis_server, postgres, album, **on):
         made.start()
         yield made
 

@@ -28,6 +28,7 @@ from schemas.topics import Topics
 REPOSITORY: Final = Path(__file__).parents[2]
 ROLES: Final = ("web", "bridge", "embed", "fold", "project")
 TOKEN: Final = "e2e-token"
+SIMILARITY_TOKEN: Final = "e2e-similarity-token"
 READY_SECONDS: Final = 90.0
 
 
@@ -173,7 +174,8 @@ class Service:
         return (await self._call("POST", path, body))[0]
 
     async def _call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        async with aiohttp.ClientSession(headers={"X-Internal-Token": TOKEN}) as session:
+        headers = {"X-Internal-Token": TOKEN, "X-Similarity-Token": SIMILARITY_TOKEN}
+        async with aiohttp.ClientSession(headers=headers) as session:
             try:
                 async with session.request(method, f"http://{HOST}:{self.web_port}{path}", json=body) as response:
                     return response.status, await response.json()

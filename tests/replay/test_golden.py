@@ -37,10 +37,10 @@ RECORDED = {
         "998fccf3417c71efafc47e45ff2acec7bdc9a56ce3670457653e1e579d8d914c",
         "60296b7fc519b35631b2fd2759a996ec485e94e24a282ad67816afc67c3bc3e3",
     ),
-    # A random user's log (tests/decided_albums.py): every kind of decision among photos, recomputes and other models.
+    # A random user's log (tests/decided_albums.py): decisions among photos, recomputes, removals and other models.
     "mixture-1-decisions.msgpack": (
-        "e814e2f53d11a0f5821fc77bcb0c0de7411595312f84012c145d1fa1c52721cc",
-        "1bfbb9db3465624da3c856deeb6ee57d6c1155641d06b62b02682273084e2503",
+        "dbf6c2873a660c63efdb69d74dc3682706d5e88a107989d5e22b86a76d7260bd",
+        "349b7f38af85709c028603795921f5624396e3981e966d47288eb2eb8c90362b",
     ),
 }
 _QUALITY = 2

@@ -31,6 +31,7 @@ def registered(tmp_path: Path, pages: bool) -> set[tuple[str, str]]:
         own_writes=unused,
         reader=unused,
         history=unused,
+        similar=unused,
         cache=unused,
         submit=unused,
         letters=unused,

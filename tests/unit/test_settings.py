@@ -108,6 +108,38 @@ def test_the_default_token_is_refused_outside_local(
 
 
 @pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"SIMILARITY_TOKEN": "own"}, "SIMILARITY_TOKEN: needs SIMILARITY"),
+        ({"SIMILARITY": "true", "SIMILARITY_TOKEN": "hush"}, "SIMILARITY_TOKEN: must not be INTERNAL_TOKEN"),
+        ({"SIMILARITY": "true", "SIMILARITY_TOKEN_PREVIOUS": "hush"}, "SIMILARITY_TOKEN_PREVIOUS: must not be"),
+        ({"SIMILARITY": "true", "SIMILARITY_TOKEN": DEFAULT_TOKEN}, "SIMILARITY_TOKEN: the default token is refused"),
+        ({"SIMILARITY": "true", "MODEL_DIMENSION": "4001"}, "SIMILARITY: vectors of 4001 values cannot be indexed"),
+    ],
+)
+def test_the_search_across_pets_needs_an_index_and_a_token_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], problem: str
+) -> None:
+    for name, value in {"ENVIRONMENT": "staging", "INTERNAL_TOKEN": "hush", **given}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert str(raised.value).startswith(problem)
+    assert "hush" not in str(raised.value)
+
+
+def test_either_token_of_the_search_across_pets_is_valid_and_none_is_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert (load_settings().similarity, load_settings().similarity_tokens()) == (False, ())
+    monkeypatch.setenv("SIMILARITY", "true")
+    assert load_settings().similarity_tokens() == ()
+    monkeypatch.setenv("SIMILARITY_TOKEN", "own")
+    monkeypatch.setenv("SIMILARITY_TOKEN_PREVIOUS", "before")
+    assert load_settings().similarity_tokens() == ("own", "before")
+
+
+@pytest.mark.parametrize(
     ("environment", "expected"),
     [("local", (30_000, "disable")), ("development", (30_000, "disable")), ("production", (15_000, "require"))],
 )

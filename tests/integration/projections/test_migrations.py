@@ -33,6 +33,8 @@ TABLES = {
     "purged_versions",
     "rebuild_partitions",
     "rebuild_runs",
+    "similar_models",
+    "similar_pets",
 }
 
 

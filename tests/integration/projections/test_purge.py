@@ -62,7 +62,7 @@ async def test_every_table_that_names_a_pet_is_emptied(pool: Any) -> None:
         "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'pet_id'"
     )
     assert {row["table_name"] for row in rows} == (EMPTY.keys() - {"cluster_job_commands"}) | {
-        *("pet_purges", "purged_versions"),
+        *("pet_purges", "purged_versions", "similar_pets"),
     }
 
 

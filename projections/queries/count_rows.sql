@@ -1,0 +1,2 @@
+-- Count the rows of {table}.
+SELECT count(*) FROM {table}

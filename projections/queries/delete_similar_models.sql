@@ -1,0 +1,2 @@
+-- Forget all models of the similarity index.
+DELETE FROM similar_models

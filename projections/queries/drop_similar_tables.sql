@@ -1,0 +1,2 @@
+-- Drop a model's tables.
+DROP TABLE IF EXISTS {photos}, {clusters}
