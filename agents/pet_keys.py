@@ -21,6 +21,7 @@ from schemas.pet_keys import PetKey, decode_key
 
 log = structlog.get_logger(__name__)
 POLL_MS: Final = 200
+FETCH_MS: Final = 500
 ARRIVAL_SECONDS: Final = 0.5
 STILL_SECONDS: Final = 60.0
 """So long without a single record on the way to the topic's end, and a partition cannot be read."""
@@ -29,16 +30,24 @@ STILL_SECONDS: Final = 60.0
 class PetKeys:
     """A key reader (schemas.pet_keys). `need` starts it; `refresh` and `of_pet` are not for use before `start`.
 
-    `partition`: only of pets of this partition; None for all.
+    `partition`: only of pets of this partition; None for all. `fetch_ms`: how long the broker holds a question for
+    more; `refresh` waits behind it.
     """
 
     def __init__(
-        self, *, bootstrap_servers: str, topic: str, client_id: str = "media-keys", partition: int | None = None
+        self,
+        *,
+        bootstrap_servers: str,
+        topic: str,
+        client_id: str = "media-keys",
+        partition: int | None = None,
+        fetch_ms: int = FETCH_MS,
     ) -> None:
         self._topic = topic
         self._only = partition
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
+        self._fetch_ms = fetch_ms
         self._consumer: Any = None
         self._partitions: list[TopicPartition] = []
         self._keys = PetKeyStore()
@@ -70,6 +79,7 @@ class PetKeys:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_max_wait_ms=self._fetch_ms,
         )
         try:
             await self._consumer.start()

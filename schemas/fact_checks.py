@@ -123,7 +123,8 @@ def _recluster_requested(fact: facts.ReclusterRequested) -> None:
 def _decision_submitted(fact: facts.DecisionSubmitted) -> None:
     check_id(fact.decision_id, "decision_id")
     check_integer(fact.expected_version, "expected_version", 1, _LARGEST)
-    if not fact.sealed:  # else its key is destroyed, and the fold passes it over
+    check_text(fact.kind, "kind", MAX_NAME)
+    if not fact.sealed:  # else its key is destroyed, and the fold ignores it
         parse_arguments(fact.kind, fact.arguments)
     for field in ("who", "why"):
         check_text(getattr(fact, field), field)

@@ -164,17 +164,16 @@ class ReclusterRequested(Fact, frozen=True, kw_only=True):
 
 
 class ImagesRemoved(Fact, frozen=True, kw_only=True):
-    """These images no longer belong to the pet."""
+    """These images no longer belong to the pet. `sealed`: as of ImagesEmbedded."""
 
     request_id: str
     image_ids: tuple[str, ...]
     reason: str = ""
+    sealed: bytes = b""
 
 
 class DecisionSubmitted(Fact, frozen=True, kw_only=True):
-    """A user's decision, made while looking at `expected_version`. `sealed`: see schemas.sealing; what is left of it
-    after decoding can be read by nobody any more, since its key is destroyed.
-    """
+    """A user's decision, made while looking at `expected_version`. `sealed`: as of ImagesEmbedded."""
 
     decision_id: str
     kind: str

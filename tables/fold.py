@@ -58,11 +58,11 @@ def step(pet: Pet, fact: Fact, at: Position, promoted: str, history: History) ->
     if isinstance(fact, PetPurged):
         outputs = purge(pet, fact, at)
         return Step(outputs=outputs, purged=bool(outputs))
-    if isinstance(fact, DecisionSubmitted):
-        if not is_ignored(pet, fact, at):
-            return fold_decision(pet, fact, at, history)
+    if isinstance(fact, DecisionSubmitted | ImagesRemoved) and is_ignored(pet, fact, at):
         pet.last_offset = at.offset
         return Step(model=max(pet.model, 0))
+    if isinstance(fact, DecisionSubmitted):
+        return fold_decision(pet, fact, at, history)
     if isinstance(fact, ImagesRemoved):
         return fold_removal(pet, fact, at, history)
     raise DeadLetter(f"facts of type {type(fact).__name__} are not folded by this release")

@@ -7,9 +7,10 @@ pet had from the purge, so that from there on it has the same state as the fold 
 
 from __future__ import annotations
 
-from schemas.facts import DecisionSubmitted, ImagesEmbedded, PetPurged
+from schemas.facts import ImagesEmbedded, PetPurged
 from schemas.headers import is_up_to, parse_timestamp
 from schemas.pet_keys import Destroyed, PetKey
+from schemas.sealing import Sealable
 from schemas.versions import PetErased
 from tables.changes import Position
 from tables.mixture import Mixture
@@ -17,17 +18,17 @@ from tables.outputs import Output, erased_output, gone_output, key_output
 from tables.pet import Erased, Pet
 
 
-def is_ignored(pet: Pet, fact: ImagesEmbedded | DecisionSubmitted, at: Position) -> bool:
-    """Whether the fact tells of what a purge has destroyed: it can no longer be opened, or soon not any more, or its
-    job was accepted before.
+def is_ignored(pet: Pet, fact: Sealable, at: Position) -> bool:
+    """Whether the fact tells of what a purge has destroyed: it can no longer be opened, or soon not any more, or it was
+    accepted before: its job, or what has no job itself.
     """
     if fact.sealed:
         return True
     erased = pet.erased
     if erased is None:
         return False
-    job_is_older = isinstance(fact, ImagesEmbedded) and is_up_to(fact.job.enqueued_at, erased.accepted_until)
-    return at.key_id in erased.keys or job_is_older
+    accepted = fact.job.enqueued_at if isinstance(fact, ImagesEmbedded) else at.time
+    return at.key_id in erased.keys or is_up_to(accepted, erased.accepted_until)
 
 
 def purge(pet: Pet, fact: PetPurged, at: Position) -> list[Output]:

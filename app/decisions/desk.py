@@ -2,7 +2,7 @@
 
 known already?  → what became of it     a decision's id makes it one
 refused early?  → why                   from the rows of Postgres
-into the log                            sealed under a key of its own; the broker's word is waited for
+into the log                            sealed under the pet's key; the broker's word is waited for
 settled         → what became of it     as soon as the projector has written it
 not in time     → pending               it will be settled all the same
 """
@@ -10,16 +10,14 @@ not in time     → pending               it will be settled all the same
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from app.decisions.draft import Draft
-from app.decisions.early import Refused, check_early, clusters_named, images_named
+from app.decisions.early import PetUnknown, Refused, check_early, clusters_named, images_named
 from bridges.messages import Message
 from projections.arrivals import TooManyWaiting
 from projections.away import POSTGRES_ERRORS
@@ -28,7 +26,7 @@ from projections.own_writes import OwnWrites
 from schemas.codec import encode_fact, fact_type
 from schemas.headers import build_headers, timestamp
 from schemas.ids import message_id
-from schemas.pet_keys import PET_KEY_TYPE, SECRET_BYTES, PetKey, encode_key
+from schemas.pet_keys import PET_KEY_TYPE, PetKey, encode_key
 from schemas.topics import Topics
 
 log = structlog.get_logger(__name__)
@@ -39,6 +37,17 @@ BETWEEN_SECONDS: Final = 0.3
 
 class IdTaken(Exception):
     """The pet has another decision of this id."""
+
+
+class CurrentKey(Protocol):
+    """The key under which a pet's facts are sealed now; see `app.views.sealing`."""
+
+    async def __call__(self, pet_id: str, now: str, publish: Callable[[PetKey], Awaitable[None]]) -> PetKey | None:
+        """None when a purge has destroyed all that the pet had. `publish`: returns once the broker has a new one.
+
+        Raises the errors of `send`.
+        """
+        ...
 
 
 class DecisionDesk:
@@ -52,6 +61,7 @@ class DecisionDesk:
         decisions: DecisionReader,
         own_writes: OwnWrites,
         send: Callable[[Sequence[Message]], Awaitable[None]],
+        current_key: CurrentKey,
         *,
         topics: Topics,
         clock: Callable[[], datetime],
@@ -62,6 +72,7 @@ class DecisionDesk:
         self._decisions = decisions
         self._own_writes = own_writes
         self._send = send
+        self._current_key = current_key
         self._topic = topics.pet_log.name
         self._keys_topic = topics.pet_keys.name
         self._clock = clock
@@ -85,9 +96,11 @@ class DecisionDesk:
             if known is None:
                 raise
             return _same(draft, known), True
-        key = self._new_key(draft.pet_id)
-        await self._send([self._key_message(key)])  # durable before anything is sealed under it
-        await self._send([self._message(draft, key, traceparent)])
+        now = timestamp(self._clock())
+        key = await self._current_key(draft.pet_id, now, lambda key: self._send([self._key_message(key)]))
+        if key is None:
+            raise PetUnknown
+        await self._send([self._message(draft, key, now, traceparent)])
         row = await self._settled(draft, self._wait)
         return None if row is None else _same(draft, row), False
 
@@ -115,18 +128,13 @@ class DecisionDesk:
             log.warning("decision_not_awaited", pet_id=draft.pet_id, error=repr(error))
             return None
 
-    def _new_key(self, pet_id: str) -> PetKey:
-        """Of this decision alone: the pet's other keys, which a purge may have retired meanwhile, need not be known."""
-        now = timestamp(self._clock())
-        return PetKey(key_id=uuid.uuid4().hex, pet_id=pet_id, created_at=now, secret=os.urandom(SECRET_BYTES))
-
     def _key_message(self, key: PetKey) -> Message:
         identity = message_id("key", key.key_id)
         headers = build_headers(event_id=identity, event_type=PET_KEY_TYPE, source=self._ce_source, time=key.created_at)
         return Message(self._keys_topic, key.key_id.encode(), encode_key(key), headers, beside=key.pet_id)
 
-    def _message(self, draft: Draft, key: PetKey, traceparent: str) -> Message:
-        fact, now = draft.fact(), timestamp(self._clock())
+    def _message(self, draft: Draft, key: PetKey, now: str, traceparent: str) -> Message:
+        fact = draft.fact()
         event_id = message_id("decision", draft.pet_id, draft.decision_id)
         headers = build_headers(
             event_id=event_id, event_type=fact_type(fact), source=self._ce_source, time=now, traceparent=traceparent

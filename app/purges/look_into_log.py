@@ -11,7 +11,7 @@ from app.purges.pet_topics import PetTopics
 from projections.text import moment
 from schemas.codec import decode_fact, keys_named
 from schemas.errors import DeadLetter
-from schemas.facts import DecisionSubmitted, Fact, ImagesEmbedded, PetPurged
+from schemas.facts import DecisionSubmitted, Fact, ImagesEmbedded, ImagesRemoved, PetPurged
 from schemas.pet_keys import Destroyed, PetKey, decode_key
 from schemas.topics import Topics
 
@@ -98,7 +98,7 @@ def _see(offset: int, value: bytes, keys: Keys) -> _Seen:
 def _tells(fact: Fact) -> bool:
     if isinstance(fact, ImagesEmbedded):
         return bool(fact.images or fact.known or fact.failed or fact.pending or fact.job.labels or fact.job.reason)
-    if isinstance(fact, DecisionSubmitted):
+    if isinstance(fact, DecisionSubmitted | ImagesRemoved):
         return not fact.sealed
     return not isinstance(fact, PetPurged)
 

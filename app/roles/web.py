@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from mode import Service
 
+from agents.pet_keys import PetKeys
 from app.answers import current_answers
 from app.clients import STOP_SECONDS, open_pool, open_redis
 from app.dead_letters.desk import LetterDesk
@@ -20,6 +21,7 @@ from app.telemetry.health import Check
 from app.views.health import readiness
 from app.views.peers import PeerReadiness
 from app.views.producer import CE_SOURCE, CommandProducer
+from app.views.sealing import KEYS_FETCH_MS, CurrentKeys
 from app.views.services import WebServices
 from app.views.unread import UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
@@ -80,6 +82,15 @@ def run(settings: Settings) -> None:
         clock=_now,
         client_id="media-web",
     )
+    keys = CurrentKeys(
+        PetKeys(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            topic=settings.topics().pet_keys.name,
+            client_id="media-web-keys",
+            fetch_ms=KEYS_FETCH_MS,
+        ),
+        timeout=settings.web_store_timeout_seconds,
+    )
     log.info("switches", **settings.switches())
     store = pool if settings.read_postgres else UnreadPool()
     reader = ClusterReader(pool) if settings.read_postgres else UnreadReader()
@@ -113,7 +124,12 @@ def run(settings: Settings) -> None:
         letters=LetterDesk(LetterReader(store), producer.send, **writes),
         purges=PurgeDesk(PurgeRecords(store), producer.send, **writes),
         decisions=DecisionDesk(
-            DecisionReader(store), own_writes, producer.send, **writes, wait=settings.web_decision_wait_seconds
+            DecisionReader(store),
+            own_writes,
+            producer.send,
+            keys.current,
+            **writes,
+            wait=settings.web_decision_wait_seconds,
         ),
         redis_ping=redis.ping,
         kafka_ping=producer.ping,
@@ -134,7 +150,7 @@ def run(settings: Settings) -> None:
         max_body_bytes=settings.web_max_body_bytes,
         data_dir=settings.data_dir / f"web-{settings.worker_id}",
         pages=settings.environment == "development",
-        lifespan=(producer, answers),
+        lifespan=(producer, keys, answers),
     )
     app.finalize()
     worker = RoleWorker(app, _Clients(pool, redis, role, services), shutdown_seconds=settings.shutdown_seconds)

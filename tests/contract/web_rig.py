@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from agents.pet_keys import PetKeys
 from app.answers import current_answers
 from app.dead_letters.desk import LetterDesk
 from app.decisions.desk import DecisionDesk
@@ -23,6 +24,7 @@ from app.purges.desk import PurgeDesk
 from app.telemetry.metrics import Metrics
 from app.views.peers import PeerReadiness
 from app.views.producer import CommandProducer
+from app.views.sealing import KEYS_FETCH_MS, CurrentKeys
 from app.views.services import WebServices
 from app.views.unread import UnreadPool, UnreadReader, unread_stores
 from app.views.web_app import create_web_app
@@ -149,6 +151,10 @@ async def serving(
     producer = CommandProducer(
         stores.bootstrap_servers, stores.topics, timeout=TIMEOUT_SECONDS, clock=_now, client_id="media-web-test"
     )
+    keys = CurrentKeys(
+        PetKeys(bootstrap_servers=stores.bootstrap_servers, topic=stores.topics.pet_keys.name, fetch_ms=KEYS_FETCH_MS),
+        timeout=TIMEOUT_SECONDS,
+    )
     async with pool:
         store = pool if read_postgres else UnreadPool()
         reader = ClusterReader(pool) if read_postgres else UnreadReader()
@@ -188,6 +194,7 @@ async def serving(
                 DecisionReader(store),
                 own_writes,
                 producer.send,
+                keys.current,
                 topics=stores.topics,
                 clock=_now,
                 ce_source="/web",
@@ -214,7 +221,7 @@ async def serving(
             max_body_bytes=MAX_BODY,
             data_dir=data_dir,
             pages=pages,
-            lifespan=(producer, answers),
+            lifespan=(producer, keys, answers),
         )
         await app.start()
         try:

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
+from aiokafka import ConsumerRecord
+
 from tests.e2e.audit import fold_offline
 from tests.e2e.kafka_log import read_log, read_topic
 from tests.e2e.service import REPOSITORY, Service, image_ids_of
@@ -40,6 +43,22 @@ async def run(service: Service, *argv: str) -> tuple[int, list[Any]]:
     out, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, [json.loads(line) for line in out.splitlines()]
+
+
+async def rename(service: Service, pet: str, cluster: str, name: str, version: int) -> int:
+    """Decide over HTTP; the version that it made."""
+    body = {"kind": "rename", "arguments": {"cluster": cluster, "name": name}, "expected_version": version}
+    status, answer = await service._call("POST", f"/internal/pets/{pet}/decisions", body | {"who": "ann", "why": "so"})
+    assert status == 201, answer
+    made: int = answer["data"]["version"]
+    service.has_version(pet, made)
+    return made
+
+
+async def in_log(service: Service, pet: str) -> list[ConsumerRecord]:
+    """The pet's records as they stand there."""
+    log = await read_topic(service.bootstrap_servers, service.topics.pet_log.name)
+    return [record for record in log if record.key == pet.encode()]
 
 
 async def test_a_purged_pet_is_gone_everywhere_and_begins_anew(service: Service, pet: str) -> None:
@@ -75,15 +94,17 @@ async def test_a_purged_pet_is_gone_everywhere_and_begins_anew(service: Service,
 async def test_the_log_of_a_purged_pet_is_unreadable_and_folds_to_the_same_numbers(service: Service, pet: str) -> None:
     service.publish(pet, f"{pet}-first", ["coffee-3", "coffee-4", "rocket-3"])
     await service.job(f"{pet}-first")
-    last = (await service.clusters(pet))["version"]
+    first = await service.clusters(pet)
+    last = await rename(service, pet, first["clusters"][0]["id"], "Rex", first["version"])
     await purge(service, pet)
     await service.submit(pet, f"{pet}-again", ["coffee-3", "coffee-4"])
     await service.job(f"{pet}-again")
 
     log = await read_log(service.bootstrap_servers, service.topics)
     mine = [record for record in log if record.key == pet.encode()]
-    sealed, *rest = mine
+    sealed, decided, *rest = mine
     assert b"coffee-3" not in sealed.value
+    assert [word in decided.value for word in (b"DecisionSubmitted", b"Rex", b"ann")] == [True, False, False]
     assert b"coffee-3" in rest[-1].value, "the new key opens what came since"
     folded = fold_offline(log).store.pet(pet)
     assert (folded.version, folded.image_count) == (last + 1, 2)
@@ -91,3 +112,10 @@ async def test_the_log_of_a_purged_pet_is_unreadable_and_folds_to_the_same_numbe
     values = [record.value for record in public if record.key == pet.encode()]
     assert None in values, "a tombstone tells other teams"
     assert json.loads(values[-1])["version"] == last + 1
+
+    now = await service.clusters(pet)
+    await rename(service, pet, now["clusters"][0]["id"], "Bello", now["version"])
+    mine = [each for each in await read_log(service.bootstrap_servers, service.topics) if each.key == pet.encode()]
+    assert b"Bello" in mine[-1].value, "the key of what came since opens what is decided since"
+    keys = {msgspec.msgpack.decode(each.value)["key_id"] for each in await in_log(service, pet)}
+    assert len(keys) == 3, "a key before, a key since, and the purge has none"

@@ -19,7 +19,7 @@ from app.faust_apps import changelog_topic
 from app.settings import Settings
 from projections.cache import AnswerCache
 from schemas.codec import encode_fact
-from schemas.facts import DecisionSubmitted, Fact, ImagesEmbedded, PetPurged
+from schemas.facts import DecisionSubmitted, Fact, ImagesEmbedded, ImagesRemoved, PetPurged
 from schemas.pet_keys import Destroyed, PetKey, encode_key
 from schemas.versions import PetErased
 from tables.replay import LogReplay
@@ -29,8 +29,8 @@ from tests.conftest import TEST_PARTITIONS
 from tests.integration.projections.purge_samples import OTHER, PET, at, erased, fill, project
 from tests.integration.projections.samples import START, member, version
 
-PURGE_OFFSET = 3
-"""In the pet's partition of the log: three facts come before, one behind."""
+PURGE_OFFSET = 4
+"""In the pet's partition of the log: four facts come before, one behind."""
 LAST_VERSION = 65
 OLD, NEW = "key-1", "key-2"
 
@@ -45,6 +45,11 @@ def decision() -> DecisionSubmitted:
     """A name that a user has given."""
     arguments = {"cluster": 0, "name": "Rex"}
     return DecisionSubmitted(decision_id="d-1", kind="rename", expected_version=1, arguments=arguments, who="ann")
+
+
+def removal() -> ImagesRemoved:
+    """A photo that is gone where it came from."""
+    return ImagesRemoved(request_id="r-1", image_ids=("b",), reason="deleted by its owner")
 
 
 def live(key_id: str, pet_id: str = PET) -> PetKey:
@@ -88,8 +93,8 @@ class World:
     def __post_init__(self) -> None:
         old = live(OLD)
         self.log = [
-            *((fact("a", "b"), old, 100), (decision(), old, 200), (fact("d"), old, 300), (purged_fact(), None, 510)),
-            (fact("new"), live(NEW), 600),
+            *((fact("a", "b"), old, 100), (decision(), old, 200), (fact("d"), old, 300), (removal(), old, 400)),
+            *((purged_fact(), None, 510), (fact("new"), live(NEW), 600)),
         ]
         self.keys = [old, destroyed(OLD), live(NEW), live("key-9", OTHER)]
         before, after = head(("0", fact("a", "b")), ("1", fact("c"))), head((str(PURGE_OFFSET + 1), fact("new")))

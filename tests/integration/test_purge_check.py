@@ -16,7 +16,6 @@ from app.purges.check import Checked, check
 from app.settings import Settings
 from projections.pool import create_pool
 from schemas.commands import EMBED_IMAGES_TYPE, PURGE_PET_TYPE, EmbedImages
-from schemas.facts import ImagesRemoved
 from schemas.topics import Topics
 from tests.integration.app_command import run_app
 from tests.integration.projections.letters import action_on
@@ -33,6 +32,7 @@ from tests.integration.purge_world import (
     head,
     live,
     make_changelogs,
+    removal,
     settings_of,
 )
 
@@ -102,12 +102,16 @@ def in_the_clear(world: World) -> None:
     world.log[1] = (fact("c"), None, 200)
 
 
-def another_fact_in_the_clear(world: World) -> None:
-    world.log[2] = (ImagesRemoved(request_id="r", image_ids=("c",)), None, 300)
+def a_removal_in_the_clear(world: World) -> None:
+    world.log[3] = (removal(), None, 400)
 
 
 def a_decision_in_the_clear(world: World) -> None:
     world.log[1] = (decision(), None, 200)
+
+
+def a_decision_under_a_key_that_the_purge_did_not_name(world: World) -> None:
+    world.log[1] = (decision(), live(NEW), 200)
 
 
 def a_key_that_was_not_destroyed(world: World) -> None:
@@ -157,10 +161,11 @@ def a_requeue(world: World) -> None:
     ("plant", "place"),
     [
         (in_the_clear, "media.pet-log"),
-        (another_fact_in_the_clear, "media.pet-log"),
+        (a_removal_in_the_clear, "media.pet-log"),
         (a_decision_in_the_clear, "media.pet-log"),
         (a_key_that_was_not_destroyed, "media.pet-log media.pet-keys"),
         (a_fact_under_a_key_that_the_purge_did_not_name, "media.pet-log media.pet-keys"),
+        (a_decision_under_a_key_that_the_purge_did_not_name, "media.pet-log media.pet-keys"),
         (a_key_that_is_missing, "media.pet-keys"),
         (no_tombstone, "media.clusters.updated"),
         (an_image_row, "media-fold-pets-changelog pets-0.db"),

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from agents.insights import told
 from schemas.bounds import MAX_TEXT
-from schemas.codec import decode_fact, decode_version, encode_fact, encode_version
+from schemas.codec import decode_fact, decode_message, decode_version, encode_fact, encode_version
 from schemas.errors import UnknownVersion
 from schemas.facts import (
+    DecisionSubmitted,
     EmbeddedImage,
     FailedImage,
     ImagesEmbedded,
+    ImagesRemoved,
     JobContext,
     ModelPromoted,
     Policy,
@@ -64,6 +66,10 @@ FACTS: Final = (
     PolicyChanged(policy=Policy()),
     ModelPromoted(model="m@1", dimension=8),
     ReclusterRequested(request_id="r"),
+    DecisionSubmitted(
+        decision_id="d", kind="not_here", expected_version=1, arguments={"cluster": 0, "image_ids": ["a"]}, who="ann"
+    ),
+    ImagesRemoved(request_id="g", image_ids=("a", "b"), reason="gone"),
 )
 
 
@@ -82,8 +88,8 @@ def folded(key: bytes, raw: bytes) -> LogReplay:
     assert any(output.channel == "versions" for output in outputs) == (promoted in ("", FACTS[0].model))
     for output in outputs:
         assert len(output.value) < MAX_MESSAGE_BYTES
-        if output.channel == "versions":
-            decode_version(output.value)
+        if output.channel in ("versions", "decisions"):
+            decode_message(output.value)
         else:
             msgspec.json.decode(output.value)
     return replay

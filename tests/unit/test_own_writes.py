@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from projections.own_writes import JobUnfinished, JobUnknown, NotReached
 from projections.read_through import Read
 from schemas.decisions import Rename
 from schemas.headers import utc_now
+from schemas.pet_keys import PetKey
 from schemas.topics import Topics
 from tests.unit.read_rig import PET, Reads, eventually
 
@@ -285,9 +286,15 @@ class NoRows:
         return Standing(1, dict.fromkeys(clusters, ClusterNow(self.ended, None)), {})
 
 
+async def new_key(pet_id: str, now: str, publish: Callable[[PetKey], Awaitable[None]]) -> PetKey:
+    key = PetKey(key_id="k", pet_id=pet_id, created_at=now, secret=bytes(32))
+    await publish(key)
+    return key
+
+
 def desk(reads: Reads, store: Any, send: Any) -> DecisionDesk:
     return DecisionDesk(
-        store, reads.own_writes, send, topics=Topics(""), clock=utc_now, ce_source="/web", timeout=5, wait=LONG
+        store, reads.own_writes, send, new_key, topics=Topics(""), clock=utc_now, ce_source="/web", timeout=5, wait=LONG
     )
 
 

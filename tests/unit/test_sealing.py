@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas import codec, facts
-from schemas.errors import DeadLetter, InvalidInput, StopProcess
+from schemas.errors import DeadLetter, StopProcess
 from schemas.fact_checks import check_fact
 from schemas.insights import Insight
 from schemas.pet_keys import Destroyed, PetKey, decode_key, encode_key
@@ -60,23 +60,59 @@ def test_a_sealed_fact_tells_nothing_of_images_and_opens_with_its_key() -> None:
     assert (envelope.key_id, opened) == ("k1", fact())
 
 
-def test_a_sealed_decision_tells_what_kind_it_is_and_no_more() -> None:
-    said = facts.DecisionSubmitted(
-        decision_id="d", kind="rename", expected_version=3, arguments={"cluster": 0, "name": "Rex"}, who="ann", why="he"
-    )
+DECIDED = facts.DecisionSubmitted(
+    decision_id="d-1",
+    kind="split",
+    expected_version=3,
+    arguments={"cluster": 7, "image_ids": ["a-secret-image"]},
+    who="ann@example.org",
+    why="she is Rex",
+)
+REMOVED = facts.ImagesRemoved(request_id="r-1", image_ids=("a-secret-image", "another"), reason="Rex is gone")
+SAID = (b"a-secret-image", b"ann@", b"Rex", b"image_ids", b"another")
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (DECIDED, facts.DecisionSubmitted(decision_id="d-1", kind="split", expected_version=3)),
+        (REMOVED, facts.ImagesRemoved(request_id="r-1", image_ids=())),
+    ],
+)
+def test_a_sealed_decision_and_a_removal_tell_which_they_are_and_no_more(said: facts.Fact, left: facts.Fact) -> None:
     raw = codec.encode_fact(said, event_id="e", time=TIME, pet_id="101", key=KEY)
-    assert not [word for word in (b"Rex", b"ann", b"cluster") if word in raw]
+    field = b"image_ids" if isinstance(said, facts.ImagesRemoved) else b""  # the name of a field that is empty
+    assert not [word for word in SAID if word in raw and word != field]
+    clear = codec.encode_fact(said, event_id="e", time=TIME, pet_id="101")
+    assert sum(word in clear for word in SAID) >= 4, "unsealed it says so"
+    assert codec.decode_fact(clear)[1] == said
+    assert codec.keys_named(raw) == ("k1",)
     assert codec.decode_fact(raw, Ring({"k1": KEY}))[1] == said
-    _, left = codec.decode_fact(raw, Ring({"k1": GONE}))
-    assert isinstance(left, facts.DecisionSubmitted)
-    assert (left.decision_id, left.kind, left.expected_version, left.arguments) == ("d", "rename", 3, {})
-    with pytest.raises(InvalidInput, match="sealed: its key is destroyed"):
-        check_fact(left)
-    photos = codec.encode_fact(fact(), event_id="e", time=TIME, pet_id="101", key=KEY)
-    mixed = msgspec.msgpack.decode(raw)
-    mixed["data"]["sealed"] = msgspec.msgpack.decode(photos)["data"]["sealed"]
+    _, found = codec.decode_fact(raw, Ring({"k1": GONE}))
+    assert isinstance(found, facts.DecisionSubmitted | facts.ImagesRemoved)
+    assert found.sealed
+    assert msgspec.structs.replace(found, sealed=b"") == left
+    check_fact(found)
+
+
+@pytest.mark.parametrize("said", [DECIDED, REMOVED])
+def test_a_sealed_decision_belongs_to_its_event_its_pet_its_key_and_its_kind(said: facts.Fact) -> None:
+    raw = msgspec.msgpack.decode(codec.encode_fact(said, event_id="e", time=TIME, pet_id="101", key=KEY))
+    photos = msgspec.msgpack.decode(sealed())["data"]["sealed"]
+    another_kind = {"data": raw["data"] | {"sealed": photos}}
+    for moved in (raw | {"event_id": "other"}, raw | {"pet_id": "202"}, raw | another_kind):
+        with pytest.raises(DeadLetter, match="sealed: does not open"):
+            codec.decode_fact(msgspec.msgpack.encode(moved), Ring({"k1": KEY}))
+    wrong = msgspec.structs.replace(KEY, secret=bytes(32))
     with pytest.raises(DeadLetter, match="sealed: does not open"):
-        codec.decode_fact(msgspec.msgpack.encode(mixed), Ring({"k1": KEY}))
+        codec.decode_fact(msgspec.msgpack.encode(raw), Ring({"k1": wrong}))
+
+
+def test_facts_of_before_they_were_sealed_can_be_read() -> None:
+    for said in (DECIDED, REMOVED, fact()):
+        raw = msgspec.msgpack.decode(codec.encode_fact(said, event_id="e", time=TIME, pet_id="101"))
+        del raw["data"]["sealed"], raw["key_id"]
+        assert codec.decode_fact(msgspec.msgpack.encode(raw))[1] == said
 
 
 def test_two_seals_of_one_fact_differ() -> None:
