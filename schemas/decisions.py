@@ -1,7 +1,8 @@
 """Users' decisions about an album: what each kind takes, and what became of one.
 
 A decision is a fact, `schemas.facts.DecisionSubmitted`; its `arguments` are one of the structs below, by `kind`. The
-fold settles it (tables.decide) and says how on `media.pet-versions`. To add a kind: a struct here, its rule there.
+fold settles it (tables.decide) and says how on `media.pet-versions`. To add a kind: a struct here, and what it says in
+tables.decision_kinds.
 """
 
 from __future__ import annotations

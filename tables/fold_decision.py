@@ -15,8 +15,9 @@ from schemas.decisions import DecisionSettled
 from schemas.errors import DeadLetter
 from schemas.facts import DecisionSubmitted, ImagesRemoved, JobContext, Policy
 from tables.changes import Position
-from tables.decide import Refused, Situation, decide
+from tables.decide import decide
 from tables.decided import moved
+from tables.decision_kinds import Refused, Situation
 from tables.engines import engine_of
 from tables.outputs import settled_output
 from tables.parts import counted
