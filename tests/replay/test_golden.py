@@ -37,10 +37,10 @@ RECORDED = {
         "998fccf3417c71efafc47e45ff2acec7bdc9a56ce3670457653e1e579d8d914c",
         "60296b7fc519b35631b2fd2759a996ec485e94e24a282ad67816afc67c3bc3e3",
     ),
-    # A random user's log (tests/decided_albums.py): decisions among photos, recomputes, removals and other models.
+    # A random user's log (tests/decided_albums.py): decisions of every kind among photos, recomputes, removals and other models.
     "mixture-1-decisions.msgpack": (
-        "dbf6c2873a660c63efdb69d74dc3682706d5e88a107989d5e22b86a76d7260bd",
-        "349b7f38af85709c028603795921f5624396e3981e966d47288eb2eb8c90362b",
+        "ad2951a9c550e96ed73b273cf4e2c57dc08304becf9139e80bbae7c07fc9ab99",
+        "7aa06b0a719077e378d1588aaeeede189a69902ce1d69f5f53528cb5fdfae2c0",
     ),
 }
 _QUALITY = 2
