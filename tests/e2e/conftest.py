@@ -19,15 +19,17 @@ from tests.e2e.service import SIMILARITY_TOKEN, Service
 from tests.photos import photo
 
 BURSTS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
+APART = "motorcycle_left.png"
+"""Of the search across pets alone: in its index stand the photos of all tests' pets."""
 SHOTS = 12
 
 
 @pytest.fixture(scope="session")
 def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of photos: four photographs, twelve shots of each, named ``{photo}-{shot}.jpg``."""
+    """A folder of photos: five photographs, twelve shots of each, named ``{photo}-{shot}.jpg``."""
     folder = tmp_path_factory.mktemp("album")
     random = np.random.default_rng(0)
-    for name in BURSTS:
+    for name in (*BURSTS, APART):
         picture = photo(name)
         for shot in range(SHOTS):
             _crop(picture, random).save(folder / f"{name.partition('.')[0]}-{shot}.jpg", quality=80)
@@ -44,7 +46,7 @@ def _crop(picture: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def album_ids() -> list[str]:
-    """Ids of all good photos of the album, bursts interleaved."""
+    """Ids of all good photos of the album but those apart, bursts interleaved."""
     return [f"{name.partition('.')[0]}-{shot}" for shot in range(SHOTS) for name in BURSTS]
 
 
