@@ -266,6 +266,7 @@ _segment = msgspec.msgpack.Decoder(Segment)
 _event_row = msgspec.msgpack.Decoder(_ReadEventRow)
 _purge_row = msgspec.msgpack.Decoder(PurgeRow)
 _head = msgspec.msgpack.Decoder(_ReadHead)
+_state = msgspec.msgpack.Decoder(DecidedState)
 _partition = msgspec.msgpack.Decoder(PartitionRow)
 
 
@@ -336,6 +337,11 @@ def undone_of(state: PetState) -> list[Undone]:
 def decode_head(raw: bytes) -> Head:
     """Inverse of `encode`, but for the kind of the state, which is the one that tells most."""
     return _head.decode(raw)
+
+
+def decode_state(raw: bytes) -> PetState:
+    """The state of a head alone, as `decode_head` gives it."""
+    return _state.decode(raw)
 
 
 def decode_partition(raw: bytes) -> PartitionRow:

@@ -25,7 +25,7 @@ _HEAD_START: Final = b"\x92"
 
 def pet_differences(pet_id: str, state: bytes, fold: FoldState, copy: FoldState) -> Iterator[Difference]:
     """What differs at the head's own offset. `fold`: folded up to just there, where the pet's state is `state`."""
-    expected = msgspec.msgpack.decode(state, type=rows.GroupedState)
+    expected = rows.decode_state(state)
     for kind, decode in (("i", rows.decode_image_row), ("d", rows.decode_segment)):
         prefix = f"{pet_id}/{kind}/".encode()
         for key, value in fold.under(prefix):
