@@ -37,7 +37,7 @@ RECORDED = {
         "998fccf3417c71efafc47e45ff2acec7bdc9a56ce3670457653e1e579d8d914c",
         "60296b7fc519b35631b2fd2759a996ec485e94e24a282ad67816afc67c3bc3e3",
     ),
-    # A random user's log (tests/decided_albums.py): decisions of every kind among photos, recomputes, removals and other models.
+    # A random user's log (tests/decided_albums.py): every kind of decision, recomputes, removals and other models.
     "mixture-1-decisions.msgpack": (
         "ad2951a9c550e96ed73b273cf4e2c57dc08304becf9139e80bbae7c07fc9ab99",
         "7aa06b0a719077e378d1588aaeeede189a69902ce1d69f5f53528cb5fdfae2c0",
