@@ -93,9 +93,12 @@ def counted(pet: Pet, rules: Rules, album: Album, policy: Policy) -> Counted:
     rules = _with(rules, parts, policy)
     shown = ShownClusters(pet, rules)
     scores = dict.fromkeys((image_id for image_id, number in place.items() if number < 0), 1.0)
+    # A decision alone is no reason for another hero.
+    chosen = {each.image_id for group in pet.groups.values() for each in _candidates(group.heroes) if each.hero}
     for number, part in parts.items():
         beside = [_beside(pet, shown, number, *image) for image in clusters[number].images]
         scores.update((member.image_id, member.score) for member, _ in beside)
+        beside = [(member, msgspec.structs.replace(each, hero=each.image_id in chosen)) for member, each in beside]
         parts[number] = _faced(part, beside, rules.lookup.pins.get(number, ()), policy)
     pet.rules = rules if rules.decisions or rules.gone else None
     return Counted(scores, frozenset(touched), frozenset(_differ(before, rules)))

@@ -39,7 +39,7 @@ RECORDED = {
     ),
     # A random user's log (tests/decided_albums.py): every kind of decision, recomputes, removals and other models.
     "mixture-1-decisions.msgpack": (
-        "ad2951a9c550e96ed73b273cf4e2c57dc08304becf9139e80bbae7c07fc9ab99",
+        "e1d84d1643950ea6e74a34b6b08adbcd91fe89bc6b480f3c62d7d6a7901b6ba6",
         "7aa06b0a719077e378d1588aaeeede189a69902ce1d69f5f53528cb5fdfae2c0",
     ),
 }

@@ -72,6 +72,13 @@ def test_a_rename_is_the_label_of_the_cluster_and_of_what_is_sent(album: Album) 
     assert album.clusters()[1] == ("Bella", 3)
 
 
+def test_a_decision_alone_changes_no_hero(album: Album) -> None:
+    heroes = {number: album.heroes(number)[0] for number in (0, 1, 2)}
+    for number in heroes:
+        album.decide("rename", cluster=number, name=f"Name {number}")
+        assert {each: album.heroes(each)[0] for each in heroes} == heroes
+
+
 def test_a_pinned_hero_stays_the_first(album: Album) -> None:
     best = album.heroes(0)[0]
     other = next(image_id for image_id in ("a0", "a1") if image_id != best)
