@@ -23,6 +23,16 @@ class ClusterSum:
     square: float
     whole: bool = True
 
+    def cosine(self, vector: Floats) -> float:
+        """Cosine of `vector`, shape (d,), to the sum's direction, at most 1; 0 where opposite vectors leave none."""
+        if not self.square:
+            return 0.0
+        return min(1.0, float(self.total @ vector) / (sqrt(self.square) * sqrt(float(vector @ vector))))
+
+    def tightness(self) -> float:
+        """‖S‖/weight as a fraction of the unit length; 0 of no vector."""
+        return min(1.0, sqrt(self.square) / (self.weight * SCALE)) if self.weight else 0.0
+
 
 class Clusters:
     """Components by cluster number. A component without a number is in no cluster."""
@@ -105,15 +115,11 @@ class Clusters:
         """‖S‖/weight as a fraction of the unit length: 1 when all vectors point the same way."""
         if len(self._components[number]) == 1:
             return mixture.tightness(self._components[number][0])
-        found = self.sum(mixture, number)
-        return min(1.0, sqrt(found.square) / (found.weight * SCALE))
+        return self.sum(mixture, number).tightness()
 
     def cosine(self, mixture: Mixture, number: int, vector: Floats) -> float:
         """Cosine of `vector`, shape (d,), to the cluster's direction, at most 1."""
-        found = self.sum(mixture, number)
-        if not found.square:  # opposite vectors: no direction
-            return 0.0
-        return min(1.0, float(found.total @ vector) / (sqrt(found.square) * sqrt(float(vector @ vector))))
+        return self.sum(mixture, number).cosine(vector)
 
     def _forget(self, number: int) -> None:
         self._sums.pop(number, None)

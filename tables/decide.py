@@ -7,7 +7,7 @@ same since ──▶ no contradiction to another that holds
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +15,8 @@ import msgspec
 
 from schemas.decisions import Undo, parse_arguments
 from schemas.facts import DecisionSubmitted
-from schemas.ids import UNCLUSTERED
 from tables.contradictions import contradiction, dependent
 from tables.decision_kinds import KINDS, Placed, Refused, Situation
-from tables.mixture import Mixture
 from tables.rules import CLUSTER_KINDS, Decision, images_held
 
 MAX_DECISIONS: Final = 512
@@ -81,38 +79,35 @@ def _check_since(situation: Situation, fact: DecisionSubmitted, placed: Placed) 
 
 
 def _with_homes(situation: Situation, placed: Placed, fact: DecisionSubmitted, version: int) -> Decision:
-    homes = _homes_of(situation.pet.mixture, placed.places, lambda image_id: situation.album.where(image_id))
-    return Decision(
-        fact.decision_id, fact.kind, version, placed.cluster, placed.places, homes, placed.name, placed.ended,
-        _sources(situation, placed.places), placed.begun,
+    decision = Decision(
+        fact.decision_id, fact.kind, version, placed.cluster, placed.places, _homes_of(situation, placed), placed.name,
+        placed.ended, begun=placed.begun,
     )  # fmt: skip
+    return _with_sources(situation, decision, situation.clusters.lookup.place)
 
 
-def _sources(situation: Situation, places: Iterable[tuple[int, Sequence[str]]]) -> tuple[int, ...]:
-    """The clusters that the images lie in so far: by decisions, else of the mixture."""
-    found = set()
-    for number, image_ids in places:
-        for image_id in image_ids:
-            own = situation.pet.clusters.number(situation.album.where(image_id))
-            at = situation.clusters.lookup.place.get(image_id, own)
-            found.add(at if at != number else UNCLUSTERED)
-    return tuple(sorted(number for number in found if number >= 0))
-
-
-def _homes_of(
-    mixture: Mixture, places: Iterable[tuple[int, Sequence[str]]], where: Callable[[str], int]
-) -> tuple[tuple[int, int], ...]:
+def _homes_of(situation: Situation, placed: Placed) -> tuple[tuple[int, int], ...]:
     """The components whose images lie mostly among those that are placed in a cluster, and the cluster."""
-    homes = []
-    for number, image_ids in places:
+    homes, mixture = [], situation.pet.mixture
+    for number, image_ids in placed.places:
         if number >= 0:
-            inside = Counter(map(where, image_ids))
+            inside = Counter(map(situation.album.where, image_ids))
             homes += [
                 (component, number)
                 for component in sorted(inside.keys() & set(mixture.ids))
                 if 2 * inside[component] > mixture.count(component)
             ]
     return tuple(homes)
+
+
+def _with_sources(situation: Situation, decision: Decision, place: Mapping[str, int]) -> Decision:
+    """The decision with the clusters that its images lay in: by `place`, decided before, else the mixture's."""
+    found = set()
+    for image_id, number in decision.images():
+        at = place.get(image_id, situation.pet.clusters.number(situation.album.where(image_id)))
+        if at >= 0 and at != number:
+            found.add(at)
+    return msgspec.structs.replace(decision, sources=tuple(sorted(found)))
 
 
 def _undo(situation: Situation, decision_id: str) -> Verdict:
@@ -137,13 +132,8 @@ def _without(situation: Situation, undone: Decision) -> tuple[Decision, ...]:
     for decision in situation.decisions:
         if decision is undone:
             continue
-        own = [image_id for image_id, _ in decision.images()]
-        if not images.isdisjoint(own):
-            lay = set()
-            for image_id, number in decision.images():
-                at = place.get(image_id, situation.pet.clusters.number(situation.album.where(image_id)))
-                lay.add(at if at != number else UNCLUSTERED)
-            decision = msgspec.structs.replace(decision, sources=tuple(sorted(at for at in lay if at >= 0)))
+        if not images.isdisjoint(image_id for image_id, _ in decision.images()):
+            decision = _with_sources(situation, decision, place)
         place.update(decision.images())
         found.append(decision)
     return tuple(found)

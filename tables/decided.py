@@ -100,12 +100,10 @@ def told(
         numbers |= now
     return replace(
         shown,
-        touched=changes.touched,
         merged={gone: _heir(gone, clusters, changes, ways) for gone in sorted(earlier.standing - now)},
         moves=moves,
         clusters=set(numbers),
         begun={new: _origin(new, clusters, changes, ways) for new in sorted(now - earlier.standing)},
-        reclustered=changes.reclustered,
     )
 
 

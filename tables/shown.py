@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from tables.clusters import Clusters, ClusterSum
 from tables.mixture import Mixture
 from tables.pet import Pet
 from tables.rules import Part, Rules, Taken
-from tables.vectors import MAX_WEIGHT, SCALE, Floats, decode_sum
+from tables.vectors import MAX_WEIGHT, Floats, decode_sum
 
 
 class ShownClusters:
@@ -106,15 +105,11 @@ class ShownClusters:
 
     def tightness(self, mixture: Mixture, number: int) -> float:
         """‖S‖/weight as a fraction of the unit length; 0 where no vector is of the model in force."""
-        found = self.sum(mixture, number)
-        return min(1.0, sqrt(found.square) / (found.weight * SCALE)) if found.weight else 0.0
+        return self.sum(mixture, number).tightness()
 
     def cosine(self, mixture: Mixture, number: int, vector: Floats) -> float:
         """Cosine of `vector`, shape (d,), to the cluster's direction, at most 1; 0 where it has none."""
-        found = self.sum(mixture, number)
-        if not found.square:
-            return 0.0
-        return min(1.0, float(found.total @ vector) / (sqrt(found.square) * sqrt(float(vector @ vector))))
+        return self.sum(mixture, number).cosine(vector)
 
     def _sum(self, number: int) -> ClusterSum:
         mixture, part = self._pet.mixture, self._rules.parts.get(number)
